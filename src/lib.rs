@@ -1,0 +1,13 @@
+//! Blocking HTTP/1.1: client sessions, server sessions, a threaded server and web sessions.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod error;
+
+pub mod auth;
+pub mod message;
+pub mod net;
+pub mod proto;
+pub mod session;
+
+pub use error::{Error, ErrorKind, Phase, Result};
