@@ -142,7 +142,14 @@ impl Error {
     /// An error of this kind. The message says what happened and what to do, without a
     /// final full stop, and never holds content, credentials or cookies.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
-        Error(Box::new(Inner { kind, phase: None, message: message.into(), source: None, status: None, retryable: false }))
+        Error(Box::new(Inner {
+            kind,
+            phase: None,
+            message: message.into(),
+            source: None,
+            status: None,
+            retryable: false,
+        }))
     }
 
     /// Adds the cause.
@@ -324,7 +331,9 @@ impl From<Error> for io::Error {
             ErrorKind::Timeout => io::ErrorKind::TimedOut,
             ErrorKind::Aborted => io::ErrorKind::ConnectionAborted,
             ErrorKind::NoMessage | ErrorKind::Incomplete => io::ErrorKind::UnexpectedEof,
-            ErrorKind::Malformed | ErrorKind::TooLarge | ErrorKind::Decode | ErrorKind::Form => io::ErrorKind::InvalidData,
+            ErrorKind::Malformed | ErrorKind::TooLarge | ErrorKind::Decode | ErrorKind::Form => {
+                io::ErrorKind::InvalidData
+            }
             ErrorKind::InvalidArgument => io::ErrorKind::InvalidInput,
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::NotAuthenticated => io::ErrorKind::PermissionDenied,

@@ -1,0 +1,494 @@
+//! The fields of a message, in the order and the spelling in which they came
+//! (RFC 9110, section 5).
+//!
+//! One block of bytes and a table of spans into it: two allocations a message, none per
+//! field, both kept by `clear`. Names are compared without regard to case, by a scan: for
+//! the dozen fields of a message that is faster than hashing. Nothing here knows what a
+//! field means, except which values are secret.
+
+use std::fmt;
+
+use super::field;
+use crate::{Error, ErrorKind, Result};
+
+/// The fields of a header or trailer section: an ordered multimap from names to values.
+///
+/// Values are bytes; [`get`](HeaderMap::get) gives those that are UTF-8, as nearly all
+/// are. Names and values are checked when they are set: what is in the map can be sent.
+/// The values of `Authorization`, `Proxy-Authorization`, `Cookie` and `Set-Cookie` are not
+/// shown by `Debug`, and are overwritten when they are removed or dropped.
+///
+/// ```
+/// use sessile::message::HeaderMap;
+///
+/// let mut headers = HeaderMap::new();
+/// headers.append("Accept", "text/html")?;
+/// headers.append("accept", "text/plain")?;
+/// assert_eq!(headers.get("ACCEPT"), Some("text/html"));
+/// assert_eq!(headers.get_all("accept").count(), 2);
+///
+/// headers.set("Accept", "*/*")?;
+/// assert_eq!(headers.len(), 1);
+/// assert!(headers.append("X", "a\r\nSet-Cookie: b=c").is_err());
+/// # Ok::<(), sessile::Error>(())
+/// ```
+#[derive(Clone)]
+#[doc(alias = "MessageHeader")]
+#[doc(alias = "NameValueCollection")]
+pub struct HeaderMap {
+    block: Vec<u8>,
+    spans: Vec<Span>,
+    // Bytes of the block that belong to no field line any more.
+    garbage: usize,
+    // The block is the field lines as they are to be sent, in order, and nothing else.
+    plain: bool,
+    // The block holds secrets: it is overwritten before it is given up.
+    secret: bool,
+    // A value was stored that can't be sent.
+    suspect: bool,
+}
+
+/// Where in the block a field is.
+#[derive(Clone, Copy)]
+struct Span {
+    name: u32,
+    name_len: u32,
+    value: u32,
+    value_len: u32,
+}
+
+impl HeaderMap {
+    /// An empty map, without any allocation.
+    pub const fn new() -> HeaderMap {
+        HeaderMap {
+            block: Vec::new(),
+            spans: Vec::new(),
+            garbage: 0,
+            plain: true,
+            secret: false,
+            suspect: false,
+        }
+    }
+
+    /// An empty map with room for so many fields and so many bytes of names and values.
+    pub fn with_capacity(fields: usize, bytes: usize) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        map.spans.reserve(fields);
+        map.block.reserve(bytes + fields * LINE_EXTRA);
+        map
+    }
+
+    /// How many fields there are; two of one name are two.
+    #[doc(alias = "size")]
+    pub fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no field.
+    #[doc(alias = "empty")]
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// Removes all fields and keeps the memory. Secret values are overwritten.
+    pub fn clear(&mut self) {
+        self.wipe();
+        self.block.clear();
+        self.spans.clear();
+        self.garbage = 0;
+        self.plain = true;
+        self.secret = false;
+        self.suspect = false;
+    }
+
+    /// The first value of this name, if there is one and it is UTF-8.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get_bytes(name)?).ok()
+    }
+
+    /// The first value of this name.
+    pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
+        self.find(name).map(|at| self.value(self.spans[at]))
+    }
+
+    /// All values of this name, in order.
+    pub fn get_all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> {
+        self.spans.iter().filter(move |span| self.is_named(span, name)).map(|&span| self.value(span))
+    }
+
+    /// The first value of this name, or the default.
+    pub fn get_or<'a>(&'a self, name: &str, default: &'a str) -> &'a str {
+        self.get(name).unwrap_or(default)
+    }
+
+    /// The first value of this name, or an error of the kind
+    /// [`NotFound`](ErrorKind::NotFound).
+    #[doc(alias = "operator[]")]
+    pub fn try_get(&self, name: &str) -> Result<&str> {
+        self.get(name).ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no field {name:?}")))
+    }
+
+    /// Whether there is a field of this name.
+    #[doc(alias = "contains")]
+    pub fn has(&self, name: &str) -> bool {
+        self.find(name).is_some()
+    }
+
+    /// The position of the first field of this name: see [`remove_at`](HeaderMap::remove_at).
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.spans.iter().position(|span| self.is_named(span, name))
+    }
+
+    /// Adds a field behind all others. Fails if the name is not a token or the value holds
+    /// controls; blanks at the value's ends are dropped.
+    #[doc(alias = "add")]
+    pub fn append(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        let value = checked(name, value.as_ref())?;
+        self.push(name.as_bytes(), value)
+    }
+
+    /// Makes this the only field of the name: it replaces the first one, in its place and
+    /// spelling, and the others go. Fails as [`append`](HeaderMap::append) does.
+    #[doc(alias = "replace")]
+    pub fn set(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        let value = checked(name, value.as_ref())?;
+        self.put(name, value)
+    }
+
+    /// Removes all fields of this name and says how many there were.
+    #[doc(alias = "erase")]
+    #[doc(alias = "secureErase")]
+    pub fn remove(&mut self, name: &str) -> usize {
+        let before = self.spans.len();
+        self.remove_from(0, name);
+        before - self.spans.len()
+    }
+
+    /// Removes the field at this position, if there is one, and says whether there was.
+    pub fn remove_at(&mut self, position: usize) -> bool {
+        if position >= self.spans.len() {
+            return false;
+        }
+        let span = self.spans.remove(position);
+        self.forget(span);
+        self.compact();
+        true
+    }
+
+    /// Names and values in the order of arrival.
+    #[doc(alias = "begin")]
+    #[doc(alias = "end")]
+    pub fn iter(&self) -> Fields<'_> {
+        Fields { map: self, spans: self.spans.iter() }
+    }
+
+    /// The elements of all fields of this name, as if they were one list
+    /// (RFC 9110, 5.6.1).
+    pub fn tokens<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).flat_map(field::elements)
+    }
+
+    /// Whether the lists of this name hold this token, in any case.
+    #[doc(alias = "hasToken")]
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.tokens(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    /// Takes a parsed field section over: one copy of the bytes, and where in them each
+    /// name and value is (start and end). What was in the map before is gone.
+    ///
+    /// The caller has checked names and values.
+    pub(crate) fn load(
+        &mut self,
+        section: &[u8],
+        spans: impl Iterator<Item = ((usize, usize), (usize, usize))>,
+    ) {
+        self.clear();
+        if section.len() > LARGEST_BLOCK {
+            return;
+        }
+        self.block.extend_from_slice(section);
+        self.plain = false;
+        for ((name, name_end), (value, value_end)) in spans {
+            self.secret |= is_secret(&section[name..name_end]);
+            self.spans.push(Span {
+                name: name as u32,
+                name_len: (name_end - name) as u32,
+                value: value as u32,
+                value_len: (value_end - value) as u32,
+            });
+        }
+    }
+
+    /// `Name: value CRLF` for each field.
+    pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
+        if self.plain {
+            out.extend_from_slice(&self.block);
+            return;
+        }
+        out.reserve(self.block.len() + self.spans.len() * LINE_EXTRA);
+        for &span in &self.spans {
+            out.extend_from_slice(self.name(span));
+            out.extend_from_slice(b": ");
+            out.extend_from_slice(self.value(span));
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// As [`set`](HeaderMap::set), with the check of the value left to whoever sends the
+    /// message: see [`check`](HeaderMap::check). The name must be a token.
+    pub(crate) fn set_unchecked(&mut self, name: &str, value: &[u8]) {
+        let value = field::trim_ows(value);
+        if self.put(name, value).is_err() {
+            self.suspect = true;
+            return;
+        }
+        self.suspect |= !field::is_field_value(value);
+    }
+
+    /// Whether all values can be sent. Free of cost unless a value was set unchecked.
+    pub(crate) fn check(&self) -> Result<()> {
+        if !self.suspect {
+            return Ok(());
+        }
+        match self.iter().find(|(_, value)| !field::is_field_value(value)) {
+            Some((name, _)) => Err(bad_value(name)),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, name: &str, value: &[u8]) -> Result<()> {
+        let Some(first) = self.find(name) else {
+            return self.push(name.as_bytes(), value);
+        };
+        let span = self.spans[first];
+        if span.value_len as usize == value.len() {
+            let start = span.value as usize;
+            self.block[start..start + value.len()].copy_from_slice(value);
+        } else {
+            let spelling = span.name as usize..(span.name + span.name_len) as usize;
+            self.make_room(spelling.len() + value.len())?;
+            let start = self.block.len();
+            self.block.extend_from_within(spelling);
+            self.spans[first] = self.finish_line(start, value);
+            self.forget(span);
+        }
+        self.remove_from(first + 1, name);
+        Ok(())
+    }
+
+    fn push(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
+        self.make_room(name.len() + value.len())?;
+        let start = self.block.len();
+        self.block.extend_from_slice(name);
+        let span = self.finish_line(start, value);
+        self.spans.push(span);
+        self.secret |= is_secret(name);
+        Ok(())
+    }
+
+    /// Puts the rest of a field line behind the name that starts at `start`.
+    fn finish_line(&mut self, start: usize, value: &[u8]) -> Span {
+        let name_len = self.block.len() - start;
+        self.block.extend_from_slice(b": ");
+        let at = self.block.len();
+        self.block.extend_from_slice(value);
+        self.block.extend_from_slice(b"\r\n");
+        Span {
+            name: start as u32,
+            name_len: name_len as u32,
+            value: at as u32,
+            value_len: value.len() as u32,
+        }
+    }
+
+    /// Room for one more field line. A block with secrets is not left behind unwiped.
+    fn make_room(&mut self, bytes: usize) -> Result<()> {
+        let needed = self.block.len() + bytes + LINE_EXTRA;
+        if needed > LARGEST_BLOCK {
+            return Err(Error::invalid_argument("the fields are larger than 2 GiB"));
+        }
+        if needed <= self.block.capacity() {
+            return Ok(());
+        }
+        let mut larger = Vec::with_capacity(needed.max(2 * self.block.capacity()).max(SMALLEST_BLOCK));
+        larger.extend_from_slice(&self.block);
+        self.wipe();
+        self.block = larger;
+        Ok(())
+    }
+
+    /// Removes the fields of this name from this position on.
+    fn remove_from(&mut self, start: usize, name: &str) {
+        let mut kept = start;
+        for at in start..self.spans.len() {
+            let span = self.spans[at];
+            if self.is_named(&span, name) {
+                self.forget(span);
+            } else {
+                self.spans[kept] = span;
+                kept += 1;
+            }
+        }
+        self.spans.truncate(kept);
+        self.compact();
+    }
+
+    /// Counts a field's bytes as garbage, and overwrites them if they are secret.
+    fn forget(&mut self, span: Span) {
+        self.plain = false;
+        self.garbage += (span.name_len + span.value_len) as usize + LINE_EXTRA;
+        if self.secret {
+            let start = span.value as usize;
+            overwrite(&mut self.block[start..start + span.value_len as usize]);
+        }
+    }
+
+    /// Writes the block anew when more than half of it is garbage.
+    fn compact(&mut self) {
+        if self.spans.is_empty() {
+            self.clear();
+            return;
+        }
+        if self.garbage * 2 <= self.block.len() {
+            return;
+        }
+        let mut block = Vec::with_capacity(self.block.capacity());
+        self.write_to(&mut block);
+        let mut start = 0;
+        for span in &mut self.spans {
+            span.name = start;
+            span.value = start + span.name_len + 2;
+            start = span.value + span.value_len + 2;
+        }
+        self.wipe();
+        self.block = block;
+        self.garbage = 0;
+        self.plain = true;
+    }
+
+    fn wipe(&mut self) {
+        if self.secret {
+            overwrite(&mut self.block);
+        }
+    }
+
+    // Length first: it tells most names apart without a look at the block.
+    #[inline]
+    fn is_named(&self, span: &Span, name: &str) -> bool {
+        span.name_len as usize == name.len() && self.name(*span).eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    fn name(&self, span: Span) -> &[u8] {
+        &self.block[span.name as usize..(span.name + span.name_len) as usize]
+    }
+
+    fn value(&self, span: Span) -> &[u8] {
+        &self.block[span.value as usize..(span.value + span.value_len) as usize]
+    }
+}
+
+/// Whether the values of this field are kept out of sight.
+pub(crate) fn is_secret(name: &[u8]) -> bool {
+    let known: &[u8] = match name.len() {
+        6 => b"cookie",
+        10 => b"set-cookie",
+        13 => b"authorization",
+        19 => b"proxy-authorization",
+        _ => return false,
+    };
+    name.eq_ignore_ascii_case(known)
+}
+
+/// The trimmed value, if name and value can be sent.
+fn checked<'a>(name: &str, value: &'a [u8]) -> Result<&'a [u8]> {
+    if !field::is_token(name.as_bytes()) {
+        return Err(Error::invalid_argument(format!("{name:?} is not a field name")));
+    }
+    let value = field::trim_ows(value);
+    if !field::is_field_value(value) {
+        return Err(bad_value(name));
+    }
+    Ok(value)
+}
+
+fn bad_value(name: &str) -> Error {
+    Error::invalid_argument(format!("the value for the field {name} holds control characters"))
+}
+
+fn overwrite(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Keeps the compiler from leaving the stores out before the memory is freed.
+    std::hint::black_box(bytes);
+}
+
+impl Drop for HeaderMap {
+    fn drop(&mut self) {
+        self.wipe();
+    }
+}
+
+impl Default for HeaderMap {
+    fn default() -> HeaderMap {
+        HeaderMap::new()
+    }
+}
+
+impl fmt::Debug for HeaderMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut map = f.debug_map();
+        for (name, value) in self {
+            if is_secret(name.as_bytes()) {
+                map.entry(&name, &format_args!("…"));
+            } else {
+                map.entry(&name, &String::from_utf8_lossy(value));
+            }
+        }
+        map.finish()
+    }
+}
+
+/// Names and values of a [`HeaderMap`], in order: see [`HeaderMap::iter`].
+#[derive(Clone)]
+pub struct Fields<'a> {
+    map: &'a HeaderMap,
+    spans: std::slice::Iter<'a, Span>,
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<(&'a str, &'a [u8])> {
+        let span = *self.spans.next()?;
+        // A name is a token, and so it is ASCII.
+        Some((std::str::from_utf8(self.map.name(span)).unwrap_or_default(), self.map.value(span)))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.spans.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Fields<'_> {}
+
+impl fmt::Debug for Fields<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Fields({} left)", self.spans.len())
+    }
+}
+
+impl<'a> IntoIterator for &'a HeaderMap {
+    type Item = (&'a str, &'a [u8]);
+    type IntoIter = Fields<'a>;
+
+    fn into_iter(self) -> Fields<'a> {
+        self.iter()
+    }
+}
+
+/// Colon, blank, CR and LF of a field line.
+const LINE_EXTRA: usize = 4;
+/// Spans are 32 bits wide. Heads are a thousand times smaller.
+const LARGEST_BLOCK: usize = i32::MAX as usize;
+/// The first allocation: what a small message needs.
+const SMALLEST_BLOCK: usize = 256;
