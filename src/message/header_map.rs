@@ -147,6 +147,15 @@ impl HeaderMap {
         self.push(name.as_bytes(), value)
     }
 
+    /// Adds all these fields, until one is refused: see [`append`](HeaderMap::append).
+    pub fn try_extend<N, V>(&mut self, fields: impl IntoIterator<Item = (N, V)>) -> Result<()>
+    where
+        N: AsRef<str>,
+        V: AsRef<[u8]>,
+    {
+        fields.into_iter().try_for_each(|(name, value)| self.append(name.as_ref(), value))
+    }
+
     /// Makes this the only field of the name: it replaces the first one, in its place and
     /// spelling, and the others go. Fails as [`append`](HeaderMap::append) does.
     #[doc(alias = "replace")]
@@ -157,11 +166,25 @@ impl HeaderMap {
 
     /// Removes all fields of this name and says how many there were.
     #[doc(alias = "erase")]
-    #[doc(alias = "secureErase")]
     pub fn remove(&mut self, name: &str) -> usize {
         let before = self.spans.len();
         self.remove_from(0, name);
         before - self.spans.len()
+    }
+
+    /// Removes all fields of this name and overwrites their values. What is secret by its
+    /// name, [`remove`](HeaderMap::remove) overwrites too.
+    #[doc(alias = "secureErase")]
+    pub fn secure_erase(&mut self, name: &str) -> usize {
+        self.secret |= self.has(name);
+        self.remove(name)
+    }
+
+    /// Removes all fields and overwrites them; the memory is kept.
+    #[doc(alias = "secureClear")]
+    pub fn secure_clear(&mut self) {
+        self.secret = true;
+        self.clear();
     }
 
     /// Removes the field at this position, if there is one, and says whether there was.
@@ -180,18 +203,6 @@ impl HeaderMap {
     #[doc(alias = "end")]
     pub fn iter(&self) -> Fields<'_> {
         Fields { map: self, spans: self.spans.iter() }
-    }
-
-    /// The elements of all fields of this name, as if they were one list
-    /// (RFC 9110, 5.6.1).
-    pub fn tokens<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> {
-        self.get_all(name).flat_map(field::elements)
-    }
-
-    /// Whether the lists of this name hold this token, in any case.
-    #[doc(alias = "hasToken")]
-    pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.tokens(name).any(|element| element.eq_ignore_ascii_case(token.as_bytes()))
     }
 
     /// Takes a parsed field section over: one copy of the bytes, and where in them each
@@ -239,11 +250,27 @@ impl HeaderMap {
     /// message: see [`check`](HeaderMap::check). The name must be a token.
     pub(crate) fn set_unchecked(&mut self, name: &str, value: &[u8]) {
         let value = field::trim_ows(value);
-        if self.put(name, value).is_err() {
-            self.suspect = true;
-            return;
+        // It fails at 2 GiB only.
+        if self.put(name, value).is_ok() {
+            self.suspect |= !field::is_field_value(value);
         }
-        self.suspect |= !field::is_field_value(value);
+    }
+
+    /// As [`append`](HeaderMap::append), unchecked like
+    /// [`set_unchecked`](HeaderMap::set_unchecked).
+    pub(crate) fn append_unchecked(&mut self, name: &str, value: &[u8]) {
+        let value = field::trim_ows(value);
+        if self.push(name.as_bytes(), value).is_ok() {
+            self.suspect |= !field::is_field_value(value);
+        }
+    }
+
+    /// Replaces the value of the field at this position.
+    pub(crate) fn set_unchecked_at(&mut self, position: usize, value: &[u8]) {
+        let value = field::trim_ows(value);
+        if position < self.spans.len() && self.put_at(position, value).is_ok() {
+            self.suspect |= !field::is_field_value(value);
+        }
     }
 
     /// Whether all values can be sent. Free of cost unless a value was set unchecked.
@@ -261,19 +288,25 @@ impl HeaderMap {
         let Some(first) = self.find(name) else {
             return self.push(name.as_bytes(), value);
         };
-        let span = self.spans[first];
+        self.put_at(first, value)?;
+        self.remove_from(first + 1, name);
+        Ok(())
+    }
+
+    fn put_at(&mut self, position: usize, value: &[u8]) -> Result<()> {
+        let span = self.spans[position];
         if span.value_len as usize == value.len() {
             let start = span.value as usize;
             self.block[start..start + value.len()].copy_from_slice(value);
-        } else {
-            let spelling = span.name as usize..(span.name + span.name_len) as usize;
-            self.make_room(spelling.len() + value.len())?;
-            let start = self.block.len();
-            self.block.extend_from_within(spelling);
-            self.spans[first] = self.finish_line(start, value);
-            self.forget(span);
+            return Ok(());
         }
-        self.remove_from(first + 1, name);
+        let spelling = span.name as usize..(span.name + span.name_len) as usize;
+        self.make_room(spelling.len() + value.len())?;
+        let start = self.block.len();
+        self.block.extend_from_within(spelling);
+        self.spans[position] = self.finish_line(start, value);
+        self.forget(span);
+        self.compact();
         Ok(())
     }
 
@@ -416,7 +449,8 @@ fn bad_value(name: &str) -> Error {
     Error::invalid_argument(format!("the value for the field {name} holds control characters"))
 }
 
-fn overwrite(bytes: &mut [u8]) {
+/// Zeroes.
+pub(crate) fn overwrite(bytes: &mut [u8]) {
     bytes.fill(0);
     // Keeps the compiler from leaving the stores out before the memory is freed.
     std::hint::black_box(bytes);
@@ -492,3 +526,236 @@ const LINE_EXTRA: usize = 4;
 const LARGEST_BLOCK: usize = i32::MAX as usize;
 /// The first allocation: what a small message needs.
 const SMALLEST_BLOCK: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(name, value).unwrap();
+        }
+        map
+    }
+
+    fn list(map: &HeaderMap) -> Vec<(String, String)> {
+        map.iter().map(|(n, v)| (n.to_owned(), String::from_utf8_lossy(v).into_owned())).collect()
+    }
+
+    fn written(map: &HeaderMap) -> String {
+        let mut out = Vec::new();
+        map.write_to(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    /// Loads a section of well-formed field lines, as the parser does.
+    fn load(map: &mut HeaderMap, section: &str) {
+        let mut spans = Vec::new();
+        let mut at = 0;
+        for line in section.split_inclusive("\r\n") {
+            let colon = line.find(':').unwrap();
+            let value = line[colon + 1..].trim();
+            let start = if value.is_empty() { colon + 1 } else { line.find(value).unwrap() };
+            spans.push(((at, at + colon), (at + start, at + start + value.len())));
+            at += line.len();
+        }
+        map.load(section.as_bytes(), spans.into_iter());
+    }
+
+    #[test]
+    fn order_and_spelling_are_kept() {
+        let map = map(&[("B", "1"), ("a", "2"), ("b", "3"), ("A", "4")]);
+        assert_eq!(written(&map), "B: 1\r\na: 2\r\nb: 3\r\nA: 4\r\n");
+        assert_eq!(map.len(), 4);
+        assert_eq!(map.get_all("B").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(map.find("A"), Some(1));
+        assert_eq!(map.find("c"), None);
+    }
+
+    #[test]
+    fn values_that_are_not_utf8_are_there_as_bytes() {
+        let mut map = HeaderMap::new();
+        map.append("X", b"\xe4\xf6").unwrap();
+        assert_eq!(map.get("x"), None);
+        assert!(map.has("X"));
+        assert_eq!(map.get_bytes("x"), Some(&b"\xe4\xf6"[..]));
+    }
+
+    #[test]
+    fn what_could_split_a_message_is_refused() {
+        let mut map = HeaderMap::new();
+        for bad in ["", "a b", "a:", "a\r\n", "\u{e4}", "a\0", "(a)"] {
+            assert!(map.append(bad, "x").is_err() && map.set(bad, "x").is_err(), "{bad:?}");
+        }
+        for bad in ["a\r\nb: c", "a\nb", "a\rb", "a\0b", "\u{7f}", "\u{1b}[0m"] {
+            assert!(map.append("x", bad).is_err() && map.set("x", bad).is_err(), "{bad:?}");
+        }
+        assert!(map.is_empty());
+        map.append("X", " \t inner \t blank\t ").unwrap();
+        assert_eq!(map.get("X"), Some("inner \t blank"));
+    }
+
+    #[test]
+    fn set_leaves_one_in_the_first_one_s_place_and_spelling() {
+        let mut map = map(&[("a", "1"), ("Name", "short"), ("b", "2"), ("NAME", "other"), ("c", "3")]);
+        map.set("name", "a longer value").unwrap();
+        assert_eq!(written(&map), "a: 1\r\nName: a longer value\r\nb: 2\r\nc: 3\r\n");
+        map.set("name", "x").unwrap();
+        map.set("b", "9").unwrap();
+        map.set("d", "4").unwrap();
+        assert_eq!(written(&map), "a: 1\r\nName: x\r\nb: 9\r\nc: 3\r\nd: 4\r\n");
+    }
+
+    #[test]
+    fn remove_takes_all_of_a_name() {
+        let mut map = map(&[("a", "1"), ("b", "2"), ("A", "3"), ("c", "4")]);
+        assert_eq!(map.remove("a"), 2);
+        assert_eq!(map.remove("a"), 0);
+        assert_eq!(written(&map), "b: 2\r\nc: 4\r\n");
+        assert!(map.remove_at(0) && !map.remove_at(1));
+        assert_eq!(written(&map), "c: 4\r\n");
+        map.remove("C");
+        assert!(map.is_empty() && map.block.is_empty());
+    }
+
+    #[test]
+    fn a_map_is_what_a_list_with_the_same_changes_is() {
+        // A model in a few lines, and a few thousand changes from a linear congruence.
+        let mut map = HeaderMap::new();
+        let mut model: Vec<(String, String)> = Vec::new();
+        let mut random = 7u32;
+        for step in 0..4000 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let name = ["Alpha", "alpha", "Beta", "Cookie", "d"][(random >> 8) as usize % 5];
+            let value = "v".repeat((random >> 12) as usize % 40) + &(step % 10).to_string();
+            let is_it = |(other, _): &(String, String)| other.eq_ignore_ascii_case(name);
+            match (random >> 24) % 7 {
+                0 | 1 => {
+                    map.append(name, &value).unwrap();
+                    model.push((name.into(), value));
+                }
+                2 | 3 => {
+                    map.set(name, &value).unwrap();
+                    match model.iter().position(is_it) {
+                        Some(first) => {
+                            model[first].1 = value;
+                            let mut at = 0;
+                            model.retain(|entry| {
+                                at += 1;
+                                at <= first + 1 || !is_it(entry)
+                            });
+                        }
+                        None => model.push((name.into(), value)),
+                    }
+                }
+                4 => {
+                    map.remove(name);
+                    model.retain(|entry| !is_it(entry));
+                }
+                5 if !model.is_empty() => {
+                    let at = (random >> 4) as usize % model.len();
+                    assert!(map.remove_at(at));
+                    model.remove(at);
+                }
+                _ => {
+                    let section = written(&map);
+                    load(&mut map, &section);
+                }
+            }
+            assert_eq!(list(&map), model, "step {step}");
+            let expected: String = model.iter().map(|(n, v)| format!("{n}: {v}\r\n")).collect();
+            assert_eq!(written(&map), expected, "step {step}");
+            assert!(map.block.len() <= 2 * expected.len() + 64, "garbage is collected");
+        }
+    }
+
+    #[test]
+    fn a_loaded_section_keeps_its_bytes() {
+        let mut map = map(&[("old", "gone")]);
+        load(&mut map, "HOST:example.com\r\nX:  \r\nAccept: \t*/* \r\n");
+        assert_eq!(map.get("Host"), Some("example.com"));
+        assert_eq!(map.get("x"), Some(""));
+        assert!(!map.has("old"));
+        assert_eq!(written(&map), "HOST: example.com\r\nX: \r\nAccept: */*\r\n");
+        map.append("New", "one").unwrap();
+        assert_eq!(map.len(), 4);
+        assert_eq!(map.get("new"), Some("one"));
+    }
+
+    #[test]
+    fn a_cleared_map_is_filled_again_in_the_same_memory() {
+        let mut map = HeaderMap::new();
+        let section = "Host: a\r\nCookie: secret\r\n";
+        load(&mut map, section);
+        map.append("Content-Length", "12345").unwrap();
+        let memory = |map: &HeaderMap| (map.block.as_ptr(), map.block.capacity(), map.spans.as_ptr());
+        let before = memory(&map);
+        for _ in 0..10 {
+            load(&mut map, section);
+            map.append("Content-Length", "1").unwrap();
+            map.set("content-length", "12345").unwrap();
+            assert_eq!(map.len(), 3);
+            assert_eq!(memory(&map), before);
+        }
+    }
+
+    #[test]
+    fn secrets_are_overwritten_and_never_shown() {
+        let mut map = map(&[("Accept", "all"), ("Authorization", "Basic c2VjcmV0"), ("cookie", "id=secret")]);
+        let shown = format!("{map:?}");
+        assert!(!shown.contains("c2VjcmV0") && !shown.contains("secret"), "{shown}");
+        assert!(shown.contains("\"Accept\": \"all\"") && shown.contains("Authorization"), "{shown}");
+
+        map.remove("Authorization");
+        assert!(!map.block.windows(4).any(|bytes| bytes == b"c2Vj"));
+        map.set("Cookie", "x").unwrap();
+        assert!(!map.block.windows(6).any(|bytes| bytes == b"secret"));
+        map.clear();
+        assert!(!map.secret && map.is_empty());
+    }
+
+    #[test]
+    fn clearing_overwrites_the_block_where_it_held_a_secret() {
+        let mut map = map(&[("Set-Cookie", "id=secret")]);
+        assert!(map.secret);
+        map.wipe();
+        assert!(map.block.iter().all(|&byte| byte == 0));
+        let mut plain = super::tests::map(&[("Accept", "all")]);
+        assert!(!plain.secret);
+        assert_eq!(plain.secure_erase("none"), 0);
+        assert!(!plain.secret);
+        plain.append("Token", "s3").unwrap();
+        assert_eq!(plain.secure_erase("token"), 1);
+        assert!(!plain.block.windows(2).any(|bytes| bytes == b"s3"));
+        plain.secure_clear();
+        assert!(plain.is_empty());
+    }
+
+    #[test]
+    fn many_fields_are_added_until_one_is_refused() {
+        let mut other = HeaderMap::new();
+        other.try_extend(&map(&[("a", "1"), ("b", "2")])).unwrap();
+        assert!(other.try_extend([("c", "3"), ("d", "\n4\n"), ("e", "5")]).is_err());
+        assert_eq!(written(&other), "a: 1\r\nb: 2\r\nc: 3\r\n");
+    }
+
+    #[test]
+    fn a_missing_field_is_not_found() {
+        let map = map(&[("a", "1")]);
+        assert_eq!(map.try_get("A").unwrap(), "1");
+        assert_eq!(map.try_get("b").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(map.get_or("b", "2"), "2");
+    }
+
+    #[test]
+    fn an_unchecked_value_is_found_before_it_is_sent() {
+        let mut map = map(&[("a", "1")]);
+        map.set_unchecked("Content-Type", b"text/plain");
+        assert!(map.check().is_ok());
+        map.set_unchecked("Content-Type", b"text/plain\r\nX: y");
+        assert!(map.check().unwrap_err().to_string().contains("Content-Type"));
+        map.set("Content-Type", "text/html").unwrap();
+        assert!(map.check().is_ok());
+    }
+}
