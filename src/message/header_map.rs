@@ -112,7 +112,7 @@ impl HeaderMap {
     }
 
     /// All values of this name, in order.
-    pub fn get_all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.spans.iter().filter(move |span| self.is_named(span, name)).map(|&span| self.value(span))
     }
 

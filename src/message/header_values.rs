@@ -10,7 +10,7 @@ use super::{HeaderMap, field};
 impl HeaderMap {
     /// The elements of all fields of this name, as if they were one list
     /// (RFC 9110, 5.6.1).
-    pub fn tokens<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a [u8]> {
+    pub fn tokens<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.get_all(name).flat_map(field::elements)
     }
 
