@@ -1,1 +1,26 @@
-//! To come.
+//! Moving bytes in time: sockets, limits of time, and the means to stop a call from another thread.
+//!
+//! Nothing here knows HTTP. Every call that can wait takes a [`Limit`] and belongs to an
+//! [`AbortHandle`]; where bytes pass through a socket of the operating system, the limit is
+//! applied in one place ([`Socket`]), under TLS and under every buffer.
+//!
+//! ```text
+//!                                    ├── Stream: Tcp, Unix, Custom (any Transport)
+//!   Listener ──> Socket ─────────────┘
+//! ```
+//!
+//! Sessions do all of this by themselves. This module is for those who bring their own
+
+mod abort;
+mod deadline;
+mod pipe;
+mod socket;
+mod stream;
+
+pub use abort::{AbortHandle, Interrupt};
+#[cfg(unix)]
+pub use deadline::{Deadline, Elapsed, Limit};
+pub use pipe::{Counting, Counts, Pipe, pair};
+pub use socket::Socket;
+pub use stream::{Readiness, Stream, Transport};
+
