@@ -5,22 +5,31 @@
 //! applied in one place ([`Socket`]), under TLS and under every buffer.
 //!
 //! ```text
+//!   resolve ──> connect ──> Socket ──┐
 //!                                    ├── Stream: Tcp, Unix, Custom (any Transport)
 //!   Listener ──> Socket ─────────────┘
 //! ```
 //!
 //! Sessions do all of this by themselves. This module is for those who bring their own
+//! transport, resolver or listener, who set options on sockets, or who write a session.
 
 mod abort;
+mod connect;
 mod deadline;
+mod listener;
 mod pipe;
+mod resolve;
 mod socket;
 mod stream;
 
 pub use abort::{AbortHandle, Interrupt};
 #[cfg(unix)]
+pub use connect::connect_unix;
+pub use connect::{ConnectOptions, connect};
 pub use deadline::{Deadline, Elapsed, Limit};
+pub use listener::{Incoming, Listener};
 pub use pipe::{Counting, Counts, Pipe, pair};
+pub use resolve::{Resolve, SystemResolver, resolve};
 pub use socket::Socket;
 pub use stream::{Readiness, Stream, Transport};
 
