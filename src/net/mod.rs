@@ -14,6 +14,8 @@
 //! transport, resolver or listener, who set options on sockets, or who write a session.
 
 mod abort;
+#[allow(dead_code, reason = "the session that uses all of it comes next")]
+mod buffer;
 mod connect;
 mod deadline;
 mod listener;
@@ -21,6 +23,8 @@ mod pipe;
 mod resolve;
 mod socket;
 mod stream;
+#[allow(dead_code, reason = "the session that uses all of it comes next")]
+mod wire;
 
 pub use abort::{AbortHandle, Interrupt};
 #[cfg(unix)]
@@ -33,3 +37,7 @@ pub use resolve::{Resolve, SystemResolver, resolve};
 pub use socket::Socket;
 pub use stream::{Readiness, Stream, Transport};
 
+#[allow(unused_imports, reason = "the session that uses all of it comes next")]
+pub(crate) use buffer::ReadBuffer;
+#[allow(unused_imports, reason = "the session that uses all of it comes next")]
+pub(crate) use wire::Wire;
