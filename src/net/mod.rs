@@ -14,7 +14,6 @@
 //! transport, resolver or listener, who set options on sockets, or who write a session.
 
 mod abort;
-#[allow(dead_code, reason = "the session that uses all of it comes next")]
 mod buffer;
 mod connect;
 mod deadline;
@@ -23,7 +22,6 @@ mod pipe;
 mod resolve;
 mod socket;
 mod stream;
-#[allow(dead_code, reason = "the session that uses all of it comes next")]
 mod wire;
 
 pub use abort::{AbortHandle, Interrupt};
@@ -37,7 +35,5 @@ pub use resolve::{Resolve, SystemResolver, resolve};
 pub use socket::Socket;
 pub use stream::{Readiness, Stream, Transport};
 
-#[allow(unused_imports, reason = "the session that uses all of it comes next")]
 pub(crate) use buffer::ReadBuffer;
-#[allow(unused_imports, reason = "the session that uses all of it comes next")]
-pub(crate) use wire::Wire;
+pub(crate) use wire::{Pace, Stalled, Wire};

@@ -1,283 +1,340 @@
-//! A stream with the output that has not left yet: flush before you wait.
+//! A stream with its output buffer: flush before you wait.
 //!
-//! Output leaves when there is much of it, on a flush, and before any read that may block: no other rule.
-//! So a head and its small content, `100 Continue` and pipelined responses coalesce by
-//! themselves, and nobody waits for the peer while holding bytes that it waits for. Knows
-//! nothing of what the bytes mean.
+//! Output leaves when somebody sends more than is worth copying, on `flush`, and before any
+//! read that may block; never byte by byte. Large data goes out vectored and uncopied, in
+//! pieces that stay in the processor's cache. Knows nothing of messages.
 
-use std::fs::File;
 use std::io::IoSlice;
-use std::net::Shutdown;
+use std::time::{Duration, Instant};
 
-use log::debug;
+use crate::net::{Deadline, Limit, Stream};
+use crate::{Error, ErrorKind, Result};
 
-use crate::error::{Error, ErrorKind, Result};
-use crate::net::deadline::Limit;
-use crate::net::socket::{failed, read_at};
-use crate::net::stream::Stream;
+/// Most that one system call is given. Below 64 KiB the calls cost, above 256 KiB the data
+/// falls out of the second-level cache.
+const PIECE: usize = 256 * 1024;
+
+/// Most parts that go out together.
+const PARTS: usize = 8;
+
+/// The least rate at which a peer must send or take content, averaged over the time spent
+/// waiting for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pace {
+    /// How long any rate will do.
+    pub(crate) grace: Duration,
+    /// Bytes a second after that.
+    pub(crate) bytes_per_second: u64,
+}
+
+impl Pace {
+    /// How long this many bytes may take.
+    pub(crate) fn allowance(&self, bytes: u64) -> Duration {
+        match bytes.checked_mul(1000).and_then(|b| b.checked_div(self.bytes_per_second)) {
+            Some(millis) => self.grace.saturating_add(Duration::from_millis(millis)),
+            None => Duration::MAX,
+        }
+    }
+
+    /// When the peer, which has kept us waiting for so long, must have moved more than `bytes`.
+    pub(crate) fn deadline(&self, bytes: u64, waited: Duration, now: Instant) -> Deadline {
+        let left = self.allowance(bytes).saturating_sub(waited);
+        now.checked_add(left).map_or(Deadline::never(), Deadline::at)
+    }
+}
+
+/// What to do about a peer that takes nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stalled {
+    /// Nothing has changed.
+    Wait,
+    /// The peer is alive: it sent something. Start the clock anew.
+    Progress,
+    /// Sending has become pointless.
+    Stop,
+}
+
+/// Asked whenever the peer has taken nothing for so long.
+pub(crate) type OnStall<'a> = (Duration, &'a mut dyn FnMut(&mut Stream) -> Result<Stalled>);
 
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: Stream,
-    output: Output,
-    /// How much output is held back at most.
-    hold: usize,
-    /// For the flush before a read.
-    send_limit: Limit,
-    /// Why nothing can be sent any more.
-    broken: Option<Error>,
-}
-
-/// Bytes on their way out.
-#[derive(Default)]
-struct Output {
-    bytes: Vec<u8>,
-    /// So many of them have left.
-    gone: usize,
+    out: Vec<u8>,
+    /// Bytes that left.
+    sent: u64,
+    /// How fast the peer must take what is sent.
+    pace: Option<Pace>,
+    waited: Duration,
+    paced_from: u64,
 }
 
 impl Wire {
     pub(crate) fn new(stream: Stream) -> Wire {
-        Wire { stream, output: Output::default(), hold: HOLD, send_limit: Limit::none(), broken: None }
+        Wire { stream, out: Vec::new(), sent: 0, pace: None, waited: Duration::ZERO, paced_from: 0 }
     }
 
     pub(crate) fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// For what neither reads nor writes.
     pub(crate) fn stream_mut(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
-    /// The stream, and what did not leave.
-    pub(crate) fn into_parts(mut self) -> (Stream, Vec<u8>) {
-        let mut rest = std::mem::take(&mut self.output.bytes);
-        rest.drain(..std::mem::take(&mut self.output.gone));
-        (self.stream, rest)
+    /// The stream alone; what was not flushed is lost.
+    pub(crate) fn into_stream(self) -> Stream {
+        self.stream
     }
 
-    /// How long each write may take that is made without a limit of its own.
-    pub(crate) fn set_send_limit(&mut self, limit: Limit) {
-        self.send_limit = limit;
-    }
-
-    pub(crate) fn send_limit(&self) -> Limit {
-        self.send_limit
-    }
-
-    /// How many bytes have not left yet.
-    #[inline]
-    pub(crate) fn unsent(&self) -> usize {
-        self.output.bytes.len() - self.output.gone
-    }
-
-    /// Why nothing can be sent any more, if so. What was not sent stays unsent; reading goes on, for the peer may have
-    /// answered before it stopped listening.
-    pub(crate) fn send_error(&self) -> Option<&Error> {
-        self.broken.as_ref()
-    }
-
-    /// Sends what is held back, then reads.
-    #[inline]
-    pub(crate) fn read(&mut self, buf: &mut [u8], limit: &Limit) -> Result<usize> {
-        if self.unsent() > 0 && self.broken.is_none() {
-            self.flush()?;
-        }
-        self.stream.read(buf, limit)
-    }
-
-    /// Where to append output that is not large. It leaves with the next flush, read or large write.
-    #[inline]
+    /// The output buffer: what is appended leaves with the next flush.
     pub(crate) fn out(&mut self) -> &mut Vec<u8> {
-        if self.output.bytes.capacity() == 0 {
-            self.output.bytes.reserve(FIRST);
+        &mut self.out
+    }
+
+    /// How many bytes have left.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.out.is_empty()
+    }
+
+    /// Drops what is buffered.
+    pub(crate) fn discard(&mut self) {
+        self.out.clear();
+    }
+
+    /// Gives back the memory of an empty buffer.
+    pub(crate) fn release(&mut self, keep: usize) {
+        if self.out.is_empty() && self.out.capacity() > keep {
+            self.out = Vec::new();
         }
-        &mut self.output.bytes
     }
 
-    /// Sends all that is held back.
-    #[inline]
-    pub(crate) fn flush(&mut self) -> Result<()> {
-        let limit = self.send_limit;
-        self.flush_within(&limit)
+    /// From here on the peer must take what is sent at this rate.
+    pub(crate) fn set_pace(&mut self, pace: Option<Pace>) {
+        self.pace = pace;
+        self.waited = Duration::ZERO;
+        self.paced_from = self.sent;
     }
 
-    /// The same. After a time-out what was not sent is still held back, and can be tried again.
+    /// Reads, flushing first.
     #[inline]
-    pub(crate) fn flush_within(&mut self, limit: &Limit) -> Result<()> {
-        self.check_sending()?;
-        while self.unsent() > 0 {
-            let sent = self.stream.write_vectored(&[IoSlice::new(self.output.rest())], limit);
-            let sent = self.progress(sent)?;
-            self.output.advance(sent);
+    pub(crate) fn read(&mut self, into: &mut [u8], receive: &Limit, send: &Limit) -> Result<usize> {
+        if !self.out.is_empty() {
+            self.send(&[], send, None)?;
         }
-        Ok(())
+        self.stream.read(into, receive)
     }
 
-    /// Sends these parts, or holds them back if they are small.
-    pub(crate) fn write(&mut self, parts: &[&[u8]]) -> Result<()> {
-        let limit = self.send_limit;
-        self.write_from(parts, &mut 0, &limit)
-    }
-
-    /// The same, beginning behind the first `done` bytes. After a time-out `done` says how far it came; going on
-    /// means calling again with the same parts.
-    ///
-    /// What is large is not copied: it leaves from where it is, together with what was held back.
-    pub(crate) fn write_from(&mut self, parts: &[&[u8]], done: &mut usize, limit: &Limit) -> Result<()> {
-        self.check_sending()?;
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        if self.unsent() + (total - *done) > self.hold {
-            if total < self.hold {
-                // Many small writes: larger blocks save system calls.
-                self.hold = (self.hold * 2).min(MOST_HELD);
+    /// Sends what is buffered and the parts behind it. With `on_stall` the wait is cut into
+    /// slices, and the function decides how it goes on. After an error an unknown part of
+    /// the data has left, and the rest is gone: nothing more can be sent on this stream.
+    pub(crate) fn send(
+        &mut self,
+        parts: &[&[u8]],
+        limit: &Limit,
+        mut on_stall: Option<OnStall<'_>>,
+    ) -> Result<()> {
+        debug_assert!(parts.len() < PARTS, "more parts than go out together");
+        let mut sources: [&[u8]; PARTS] = [&[]; PARTS];
+        sources[0] = &self.out;
+        for (source, part) in sources[1..].iter_mut().zip(parts) {
+            *source = part;
+        }
+        let mut left = &mut sources[..=parts.len().min(PARTS - 1)];
+        let mut waiting: Option<Instant> = None;
+        let mut first = true;
+        let result = loop {
+            while left.first().is_some_and(|s| s.is_empty()) {
+                left = &mut left[1..];
             }
-            // A small rest (the end of a chunk) waits for what comes next.
-            while self.unsent() > 0 || total - *done > TAIL {
-                let sent = {
-                    let mut slices = [IoSlice::new(&[]); SLICES];
-                    let used = gather(self.output.rest(), parts, *done, &mut slices);
-                    self.stream.write_vectored(&slices[..used], limit)
-                };
-                let mut sent = self.progress(sent)?;
-                let held = sent.min(self.unsent());
-                self.output.advance(held);
-                sent -= held;
-                *done += sent;
+            if left.is_empty() {
+                break Ok(());
             }
-        }
-        let mut before = *done;
-        for part in parts {
-            let skipped = before.min(part.len());
-            before -= skipped;
-            self.out().extend_from_slice(&part[skipped..]);
-        }
-        *done = total;
-        Ok(())
-    }
-
-    /// Sends a part of a file, or holds it back if it is small. Says how many of its bytes were taken; `Ok(0)`
-    /// means that it has ended. Not more than a few MiB at once, so that the caller can look at the rate.
-    pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64, limit: &Limit) -> Result<u64> {
-        let small = self.unsent() as u64 + length <= self.hold as u64;
-        if !small {
-            self.flush_within(limit)?;
-            if let Some(socket) = self.stream.plain_socket() {
-                let sent = socket.send_file(file, offset, length, limit);
-                return sent.map_err(|error| self.note(error));
+            // The first call nearly always takes everything: no clock is looked at for it.
+            let started = (!first && (self.pace.is_some() || on_stall.is_some())).then(Instant::now);
+            first = false;
+            let mut this = *limit;
+            if let (Some(pace), Some(now)) = (self.pace, started) {
+                this = this.until(pace.deadline(self.sent - self.paced_from, self.waited, now));
             }
-        }
-        self.check_sending()?;
-        let block = usize::try_from(length).map_or(MOST_HELD, |length| length.min(MOST_HELD));
-        let out = self.out();
-        let before = out.len();
-        out.resize(before + block, 0);
-        let outcome = read_at(file, &mut out[before..], offset);
-        out.truncate(before + *outcome.as_ref().unwrap_or(&0));
-        outcome.map(|n| n as u64).map_err(failed)
-    }
-
-    /// Sends what is held back and ends the write side: the peer reads an end.
-    pub(crate) fn finish(&mut self, limit: &Limit) -> Result<()> {
-        self.flush_within(limit)?;
-        self.stream.shutdown(Shutdown::Write, limit)
-    }
-
-    /// Gives memory back, if nothing is held back. For connections that are idle.
-    pub(crate) fn release(&mut self) {
-        if self.unsent() == 0 {
-            self.output = Output::default();
-            self.hold = HOLD;
-        }
-    }
-
-    fn check_sending(&self) -> Result<()> {
-        self.broken.as_ref().map_or(Ok(()), |error| Err(error.duplicate()))
-    }
-
-    /// How far a write came. A time-out may be tried again; after any other error nothing is sent any more.
-    #[inline]
-    fn progress(&mut self, outcome: Result<usize>) -> Result<usize> {
-        match outcome {
-            Ok(n) if n > 0 => Ok(n),
-            Ok(_) => Err(self.note(Error::new(ErrorKind::Io, "the stream takes no bytes"))),
-            Err(error) => Err(self.note(error)),
-        }
-    }
-
-    #[cold]
-    fn note(&mut self, error: Error) -> Error {
-        if !error.is_timeout() && self.broken.is_none() {
-            debug!("sending failed with {} bytes unsent: {error}", self.unsent());
-            self.broken = Some(error.duplicate());
-        }
-        error
+            if let Some((slice, _)) = &on_stall {
+                this.stall = Some(this.stall.map_or(*slice, |s| s.min(*slice)));
+            }
+            let (slices, n) = gather(left);
+            let written = self.stream.write_vectored(&slices[..n], &this);
+            if let Some(started) = started {
+                self.waited += started.elapsed();
+            }
+            match written {
+                Ok(0) => break Err(Error::new(ErrorKind::Io, "the stream takes no more data")),
+                Ok(n) => {
+                    self.sent += n as u64;
+                    waiting = None;
+                    advance(left, n);
+                }
+                Err(error) if error.is_timeout() && on_stall.is_some() && !limit.deadline.is_over() => {
+                    let Some((slice, ask)) = &mut on_stall else { break Err(error) };
+                    match ask(&mut self.stream) {
+                        Ok(Stalled::Wait) => {}
+                        Ok(Stalled::Progress) => waiting = None,
+                        Ok(Stalled::Stop) => break Err(error),
+                        Err(error) => break Err(error),
+                    }
+                    let since = *waiting.get_or_insert_with(Instant::now);
+                    if limit.stall.is_some_and(|stall| since.elapsed() + *slice >= stall) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        self.out.clear();
+        result
     }
 }
 
-impl Output {
-    #[inline]
-    fn rest(&self) -> &[u8] {
-        &self.bytes[self.gone..]
-    }
-
-    #[inline]
-    fn advance(&mut self, n: usize) {
-        self.gone += n;
-        if self.gone == self.bytes.len() {
-            self.bytes.clear();
-            self.gone = 0;
+/// The slices of one call, no more than a piece in all.
+fn gather<'a>(left: &[&'a [u8]]) -> ([IoSlice<'a>; PARTS], usize) {
+    let mut slices: [IoSlice<'a>; PARTS] = std::array::from_fn(|_| IoSlice::new(&[]));
+    let mut room = PIECE;
+    let mut n = 0;
+    for source in left.iter().filter(|s| !s.is_empty()) {
+        let take = source.len().min(room);
+        slices[n] = IoSlice::new(&source[..take]);
+        n += 1;
+        room -= take;
+        if room == 0 {
+            break;
         }
     }
+    (slices, n)
 }
 
-impl Drop for Output {
-    fn drop(&mut self) {
-        if self.gone < self.bytes.len() {
-            debug!(
-                "dropping a connection with {} bytes that were never flushed",
-                self.bytes.len() - self.gone
-            );
+/// Steps over `n` bytes.
+fn advance(left: &mut [&[u8]], mut n: usize) {
+    for source in left {
+        let step = n.min(source.len());
+        *source = &source[step..];
+        n -= step;
+        if n == 0 {
+            return;
         }
     }
 }
 
-impl std::fmt::Debug for Output {
-    /// Without the bytes, which may be credentials.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.bytes.len() - self.gone)
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::pair;
 
-/// What is held back, then the parts behind their first `done` bytes, as far as there are slices.
-fn gather<'a>(held: &'a [u8], parts: &[&'a [u8]], done: usize, into: &mut [IoSlice<'a>; SLICES]) -> usize {
-    let mut used = 0;
-    let mut before = done;
-    for part in std::iter::once(held).chain(parts.iter().map(|part| {
-        let skipped = before.min(part.len());
-        before -= skipped;
-        &part[skipped..]
-    })) {
-        if !part.is_empty() && used < SLICES {
-            into[used] = IoSlice::new(part);
-            used += 1;
+    fn within(seconds: u64) -> Limit {
+        Limit::stall(Duration::from_secs(seconds))
+    }
+
+    fn read_all(stream: &mut Stream, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        let mut at = 0;
+        while at < n {
+            let step = stream.read(&mut bytes[at..], &within(5)).unwrap();
+            assert!(step > 0);
+            at += step;
         }
+        bytes
     }
-    used
+
+    #[test]
+    fn the_pace_allows_grace_and_then_a_second_for_each_so_many_bytes() {
+        let pace = Pace { grace: Duration::from_secs(5), bytes_per_second: 240 };
+        assert_eq!(pace.allowance(0), Duration::from_secs(5));
+        assert_eq!(pace.allowance(2400), Duration::from_secs(15));
+        assert_eq!(Pace { grace: Duration::ZERO, bytes_per_second: 0 }.allowance(1), Duration::MAX);
+        assert_eq!(pace.allowance(u64::MAX), Duration::MAX);
+    }
+
+    #[test]
+    fn what_is_buffered_leaves_before_the_parts_and_before_a_read() {
+        let (near, far) = pair();
+        let (mut wire, mut far) = (Wire::new(Stream::custom(near)), Stream::custom(far));
+        wire.out().extend_from_slice(b"one ");
+        wire.send(&[b"two", b"", b" three"], &within(5), None).unwrap();
+        assert_eq!(read_all(&mut far, 13), b"one two three");
+        assert_eq!(wire.sent(), 13);
+
+        wire.out().extend_from_slice(b"question");
+        far.write_vectored(&[IoSlice::new(b"answer")], &within(5)).unwrap();
+        let mut answer = [0; 16];
+        assert_eq!(wire.read(&mut answer, &within(5), &within(5)).unwrap(), 6);
+        assert!(wire.is_flushed());
+        assert_eq!(read_all(&mut far, 8), b"question");
+    }
+
+    #[test]
+    fn more_than_a_piece_arrives_whole_and_in_order() {
+        let (near, far) = pair();
+        let (mut wire, mut far) = (Wire::new(Stream::custom(near)), Stream::custom(far));
+        let data: Vec<u8> = (0..3 * PIECE + 17).map(|i| (i % 251) as u8).collect();
+        let copy = data.clone();
+        let reader =
+            std::thread::spawn(move || read_all(&mut far, copy.len() + 4) == [b"head", &copy[..]].concat());
+        wire.out().extend_from_slice(b"head");
+        wire.send(&[&data], &within(5), None).unwrap();
+        assert!(reader.join().unwrap());
+    }
+
+    #[test]
+    fn a_peer_that_takes_nothing_is_a_timeout_in_time() {
+        let (near, _far) = pair();
+        let mut wire = Wire::new(Stream::custom(near));
+        let data = vec![0; 8 << 20];
+        let started = Instant::now();
+        let error = wire.send(&[&data], &Limit::stall(Duration::from_millis(150)), None).unwrap_err();
+        assert!(error.is_timeout());
+        assert!((150..400).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_stall_asks_and_then_ends_in_time() {
+        let (near, _far) = pair();
+        let mut wire = Wire::new(Stream::custom(near));
+        let data = vec![0; 8 << 20];
+        let mut asked = 0;
+        let started = Instant::now();
+        let error = wire
+            .send(
+                &[&data],
+                &Limit::stall(Duration::from_millis(200)),
+                Some((Duration::from_millis(20), &mut |_| {
+                    asked += 1;
+                    Ok(Stalled::Wait)
+                })),
+            )
+            .unwrap_err();
+        assert!(error.is_timeout());
+        assert!(asked >= 4, "{asked}");
+        assert!((150..500).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_peer_slower_than_the_pace_is_a_timeout() {
+        let (near, far) = pair();
+        let (mut wire, mut far) = (Wire::new(Stream::custom(near)), Stream::custom(far));
+        wire.set_pace(Some(Pace { grace: Duration::from_millis(100), bytes_per_second: 1 << 40 }));
+        let reader = std::thread::spawn(move || {
+            // Takes a little at a time, for as long as the writer goes on.
+            let mut byte = [0; 1];
+            while matches!(far.read(&mut byte, &within(5)), Ok(1)) {
+                std::thread::yield_now();
+            }
+        });
+        let started = Instant::now();
+        let error = wire.send(&[&vec![0; 64 << 20]], &within(30), None).unwrap_err();
+        assert!(error.is_timeout());
+        assert!(started.elapsed() < Duration::from_secs(5));
+        drop(wire);
+        reader.join().unwrap();
+    }
 }
-
-/// What is held back before many small writes have shown that larger blocks pay.
-const HOLD: usize = 16 << 10;
-
-/// The most that is held back. Writes of 8 KiB cost three to nine times the processor time of these.
-const MOST_HELD: usize = 128 << 10;
-
-/// The end of a large write that is not worth a system call of its own.
-const TAIL: usize = 1 << 10;
-
-/// What a small head needs.
-const FIRST: usize = 1 << 10;
-
-/// A chunk has three parts, and something may be held back.
-const SLICES: usize = 8;
