@@ -1,1 +1,397 @@
-//! To come.
+//! Sessions: one connection and the exchanges on it.
+//!
+//! [`Session`] is what client and server have in common, [`ClientSession`] sends requests and
+//! receives responses, [`ServerSession`] the other way round. All three are object-safe, so a
+//! `Box<dyn ClientSession>` can be any of them. The methods that Poco's classes share live in
+//! the traits; [`HttpClientSession`] and [`HttpServerSession`] add what is theirs alone.
+//!
+//! A session never mixes up messages: what was left unread or unwritten of one exchange is
+//! settled before the next one begins, or the connection is closed.
+
+mod body;
+mod client;
+mod connection;
+mod detached;
+mod incoming;
+mod outgoing;
+mod owned;
+mod server;
+mod timeouts;
+
+use std::any::Any;
+use std::io::Read;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::time::Duration;
+
+pub use body::{BodyReader, BodyWriter};
+pub use client::{HttpClientSession, RetryPolicy};
+pub use connection::Connection;
+pub use detached::Detached;
+pub use owned::OwnedResponseStream;
+pub use server::{HttpServerSession, ServerSessionParams};
+pub(crate) use server::{ResponseSender, http_date};
+pub use timeouts::Timeouts;
+
+use crate::message::{HeaderMap, Request, Response};
+use crate::net::AbortHandle;
+use crate::{Error, Result};
+
+/// The port of `http` URIs.
+pub const HTTP_PORT: u16 = 80;
+
+/// The port of `https` URIs.
+pub const HTTPS_PORT: u16 = 443;
+
+/// How long a client keeps an idle connection before it makes a new one rather than trust it.
+pub const DEFAULT_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What all sessions have: a connection, its time-outs, and ways to end and to leave it.
+///
+/// Only the first two methods need be written by those who make their own kind of session.
+///
+/// ```
+/// use std::time::Duration;
+/// use sessile::session::{HttpClientSession, Session};
+///
+/// fn configure(session: &mut dyn Session) {
+///     session.set_timeout(Duration::from_secs(5));
+///     session.set_keep_alive(false);
+/// }
+///
+/// let mut session = HttpClientSession::new("example.com", 80);
+/// configure(&mut session);
+/// assert_eq!(session.timeouts().connect, Duration::from_secs(5));
+/// assert!(!session.is_connected());
+/// ```
+#[doc(alias = "HTTPSession")]
+pub trait Session: Send {
+    /// The connection below.
+    fn connection(&self) -> &Connection;
+
+    /// The connection below.
+    fn connection_mut(&mut self) -> &mut Connection;
+
+    /// Whether the connection is to serve several exchanges. On by default (Poco: off).
+    #[doc(alias = "getKeepAlive")]
+    fn keep_alive(&self) -> bool {
+        self.connection().keep_alive()
+    }
+
+    /// Says whether the connection is to serve several exchanges. Takes effect with the next
+    /// message.
+    #[doc(alias = "setKeepAlive")]
+    fn set_keep_alive(&mut self, keep_alive: bool) {
+        self.connection_mut().set_keep_alive(keep_alive);
+    }
+
+    /// How long calls may take.
+    fn timeouts(&self) -> Timeouts {
+        self.connection().timeouts()
+    }
+
+    /// Changes how long calls may take; at once, on a live connection too (Poco: at the next
+    /// connect).
+    #[doc(alias = "setTimeout")]
+    fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.connection_mut().set_timeouts(timeouts);
+    }
+
+    /// The receive time-out.
+    #[doc(alias = "getTimeout")]
+    fn timeout(&self) -> Duration {
+        self.timeouts().receive
+    }
+
+    /// Sets the connect, send and receive time-outs to one value; zero is no limit. The
+    /// limit on the whole exchange stays.
+    #[doc(alias = "setTimeout")]
+    fn set_timeout(&mut self, limit: Duration) {
+        let total = self.timeouts().total;
+        self.set_timeouts(Timeouts { total, ..Timeouts::all(limit) });
+    }
+
+    /// Changes how long connecting may take.
+    #[doc(alias = "setConnectTimeout")]
+    fn set_connect_timeout(&mut self, connect: Duration) {
+        let timeouts = self.timeouts();
+        self.set_timeouts(Timeouts { connect, ..timeouts });
+    }
+
+    /// How long connecting may take.
+    #[doc(alias = "getConnectTimeout")]
+    fn connect_timeout(&self) -> Duration {
+        self.timeouts().connect
+    }
+
+    /// Changes how long one write may stall.
+    #[doc(alias = "setSendTimeout")]
+    fn set_send_timeout(&mut self, send: Duration) {
+        let timeouts = self.timeouts();
+        self.set_timeouts(Timeouts { send, ..timeouts });
+    }
+
+    /// How long one write may stall.
+    #[doc(alias = "getSendTimeout")]
+    fn send_timeout(&self) -> Duration {
+        self.timeouts().send
+    }
+
+    /// Changes how long one read may stall.
+    #[doc(alias = "setReceiveTimeout")]
+    fn set_receive_timeout(&mut self, receive: Duration) {
+        let timeouts = self.timeouts();
+        self.set_timeouts(Timeouts { receive, ..timeouts });
+    }
+
+    /// How long one read may stall.
+    #[doc(alias = "getReceiveTimeout")]
+    fn receive_timeout(&self) -> Duration {
+        self.timeouts().receive
+    }
+
+    /// Whether there is a connection. The peer may have closed it: see
+    /// [`Connection::is_reusable`].
+    #[doc(alias = "connected")]
+    fn is_connected(&self) -> bool {
+        self.connection().is_connected()
+    }
+
+    /// A handle that ends blocked calls of this session from another thread.
+    #[doc(alias = "abort")]
+    fn abort_handle(&self) -> AbortHandle {
+        self.connection().abort_handle()
+    }
+
+    /// Ends the session's connection: calls fail with `Aborted` until
+    /// [`reset`](ClientSession::reset). Without a connection, and a second time, it does the
+    /// same (Poco throws).
+    fn abort(&mut self) {
+        self.abort_handle().abort();
+    }
+
+    /// The last error of the network or the protocol; cleared by the next request.
+    #[doc(alias = "networkException")]
+    fn last_error(&self) -> Option<&Error> {
+        self.connection().last_error()
+    }
+
+    /// Attaches any value to the session; it stays over reconnects.
+    #[doc(alias = "attachSessionData")]
+    fn attach_session_data(&mut self, data: Box<dyn Any + Send>) {
+        self.connection_mut().attach_data(data);
+    }
+
+    /// The attached value.
+    #[doc(alias = "sessionData")]
+    fn session_data(&self) -> Option<&(dyn Any + Send)> {
+        self.connection().data()
+    }
+
+    /// Takes the connection out of the session, with what was already read from it.
+    /// `IllegalState` without one.
+    #[doc(alias = "detachSocket")]
+    fn detach_socket(&mut self) -> Result<Detached> {
+        self.connection_mut().detach_socket()
+    }
+
+    /// The unread bytes of the read buffer; it is empty afterwards.
+    #[doc(alias = "drainBuffer")]
+    fn drain_buffer(&mut self) -> Vec<u8> {
+        self.connection_mut().drain_buffer()
+    }
+}
+
+/// A session that sends requests and receives responses.
+///
+/// ```no_run
+/// use std::io;
+/// use sessile::message::{Request, Response};
+/// use sessile::session::ClientSession;
+///
+/// fn get(session: &mut dyn ClientSession, target: &str) -> sessile::Result<u64> {
+///     session.send_request(&Request::get(target))?;
+///     let mut response = Response::new();
+///     Ok(io::copy(&mut session.receive_response(&mut response)?, &mut io::stdout())?)
+/// }
+/// ```
+#[doc(alias = "HTTPClientSession")]
+pub trait ClientSession: Session {
+    /// The host, as it was given.
+    #[doc(alias = "getHost")]
+    fn host(&self) -> &str;
+
+    /// Changes the host. `IllegalState` while connected: [`reset`](ClientSession::reset) first.
+    #[doc(alias = "setHost")]
+    fn set_host(&mut self, host: &str) -> Result<()>;
+
+    /// The port.
+    #[doc(alias = "getPort")]
+    fn port(&self) -> u16;
+
+    /// Changes the port. `IllegalState` while connected.
+    #[doc(alias = "setPort")]
+    fn set_port(&mut self, port: u16) -> Result<()>;
+
+    /// Sends the head of a request and returns where its content is written.
+    ///
+    /// Connects first, where there is no connection that can be reused; that may take the
+    /// connect time-out. What is left of the exchange before is settled. The head and the
+    /// content stay in the buffer until it is full, until `flush`, or until the response is
+    /// received: a session that is dropped before loses them.
+    ///
+    /// The request is not changed; `Host`, `Connection` and what a proxy needs are added on
+    /// the wire. Content needs `Content-Length` or chunked coding
+    /// ([`set_chunked`](crate::message::Message::set_chunked)): writing without is
+    /// `InvalidArgument`.
+    ///
+    /// After an error the session has no connection, and makes one for the next request.
+    #[doc(alias = "sendRequest")]
+    fn send_request(&mut self, request: &Request) -> Result<BodyWriter<'_>>;
+
+    /// The writer of the request's content once more, for who gave it away: after
+    /// [`peek_response`](ClientSession::peek_response), say.
+    fn request_body(&mut self) -> BodyWriter<'_>;
+
+    /// Ends the request, receives the head of its final response into `response`, and
+    /// returns the content.
+    ///
+    /// Interim responses (1xx) are skipped, but for a `101` that was asked for. Blocks for at
+    /// most the receive time-out until the head begins, and as long again until it is
+    /// complete. `IllegalState` without a request. Status codes of 400 and above are no
+    /// errors.
+    ///
+    /// A request on a reused connection that ends before the first byte of the response is
+    /// made once more, on a new connection, where the [`RetryPolicy`] allows it.
+    #[doc(alias = "receiveResponse")]
+    fn receive_response(&mut self, response: &mut Response) -> Result<BodyReader<'_>>;
+
+    /// Waits for `100 Continue`, for requests that expect it. `true`: send the content
+    /// ([`request_body`](ClientSession::request_body)); also when the server says nothing
+    /// for the [expect-continue time-out](HttpClientSession::set_expect_continue_timeout).
+    /// `false`: `response` holds the final response; call `receive_response` with it for its
+    /// content. The connection is closed after that, because the server can't tell whether
+    /// the content will still come.
+    #[doc(alias = "peekResponse")]
+    fn peek_response(&mut self, response: &mut Response) -> Result<bool>;
+
+    /// Ends the request: the last chunk goes into the buffer. Less content than announced is
+    /// `Incomplete`, and costs the connection.
+    #[doc(alias = "flushRequest")]
+    fn flush_request(&mut self) -> Result<()>;
+
+    /// Sends a request with content from a reader while the response is read: for servers
+    /// that answer as they read, at any volume and in constant memory. The upload moves on
+    /// whenever the returned body is read and the server has nothing to say.
+    fn exchange<'a>(
+        &'a mut self,
+        request: &Request,
+        content: &'a mut (dyn Read + Send),
+        response: &mut Response,
+    ) -> Result<BodyReader<'a>>;
+
+    /// Closes the connection and forgets the exchange on it; the session can be used again,
+    /// after an abort too.
+    fn reset(&mut self);
+
+    /// Whether the connection to the origin is under TLS.
+    #[doc(alias = "secure")]
+    fn is_secure(&self) -> bool {
+        false
+    }
+
+    /// How long an idle connection is reused, from the end of the last exchange.
+    #[doc(alias = "getKeepAliveTimeout")]
+    fn keep_alive_timeout(&self) -> Duration;
+
+    /// Changes how long an idle connection is reused; zero is never.
+    #[doc(alias = "setKeepAliveTimeout")]
+    fn set_keep_alive_timeout(&mut self, timeout: Duration);
+
+    /// Sets the address to connect from, one for each family. `IllegalState` while connected.
+    #[doc(alias = "setSourceAddress")]
+    fn set_source_address(&mut self, address: SocketAddr) -> Result<()>;
+
+    /// The source address set last.
+    #[doc(alias = "getSourceAddress")]
+    fn source_address(&self) -> Option<SocketAddr>;
+
+    /// The source address for IPv4.
+    #[doc(alias = "getSourceAddress4")]
+    fn source_address4(&self) -> Option<SocketAddrV4>;
+
+    /// The source address for IPv6.
+    #[doc(alias = "getSourceAddress6")]
+    fn source_address6(&self) -> Option<SocketAddrV6>;
+
+    /// Trailer fields of the request; to be set before its content ends.
+    #[doc(alias = "requestTrailer")]
+    fn request_trailer_mut(&mut self) -> &mut HeaderMap {
+        self.connection_mut().sent_trailers_mut()
+    }
+
+    /// Trailer fields of the response; there once its content was read.
+    #[doc(alias = "responseTrailer")]
+    fn response_trailer(&self) -> &HeaderMap {
+        self.connection().received_trailers()
+    }
+
+    /// The address the connection comes from. `IllegalState` without one.
+    #[doc(alias = "clientAddress")]
+    fn client_address(&self) -> Result<SocketAddr> {
+        self.connection().local_address().ok_or_else(body::no_connection)
+    }
+
+    /// The address the connection goes to. `IllegalState` without one.
+    #[doc(alias = "serverAddress")]
+    fn server_address(&self) -> Result<SocketAddr> {
+        self.connection().peer_address().ok_or_else(body::no_connection)
+    }
+}
+
+/// A session that receives requests and sends responses.
+#[doc(alias = "HTTPServerSession")]
+pub trait ServerSession: Session {
+    /// Settles the last exchange and waits for another request: for the first one as long as
+    /// the receive time-out, for later ones as long as the keep-alive time-out. `false`: there
+    /// is none, and none will come.
+    #[doc(alias = "hasMoreRequests")]
+    fn has_more_requests(&mut self) -> Result<bool>;
+
+    /// Receives the head of a request and returns its content. An error's
+    /// [`status_hint`](Error::status_hint) is what to answer before closing.
+    fn receive_request(&mut self, request: &mut Request) -> Result<BodyReader<'_>>;
+
+    /// Sends the head of the response and returns where its content is written. `Date`,
+    /// `Connection` and the framing are added on the wire: a response without a length that
+    /// ends within 16 KiB gets one, a longer one is chunked, or ends with the connection for
+    /// an HTTP/1.0 client.
+    fn send_response(&mut self, response: &Response) -> Result<BodyWriter<'_>>;
+
+    /// Whether the connection may serve another request after this one.
+    #[doc(alias = "canKeepAlive")]
+    fn can_keep_alive(&self) -> bool;
+
+    /// Trailer fields of the request; there once its content was read.
+    #[doc(alias = "requestTrailer")]
+    fn request_trailer(&self) -> &HeaderMap {
+        self.connection().received_trailers()
+    }
+
+    /// Trailer fields of the response; to be set before its content ends.
+    #[doc(alias = "responseTrailer")]
+    fn response_trailer_mut(&mut self) -> &mut HeaderMap {
+        self.connection_mut().sent_trailers_mut()
+    }
+
+    /// The address of the client. `IllegalState` without a connection.
+    #[doc(alias = "clientAddress")]
+    fn client_address(&self) -> Result<SocketAddr> {
+        self.connection().peer_address().ok_or_else(body::no_connection)
+    }
+
+    /// The address the client connected to. `IllegalState` without a connection.
+    #[doc(alias = "serverAddress")]
+    fn server_address(&self) -> Result<SocketAddr> {
+        self.connection().local_address().ok_or_else(body::no_connection)
+    }
+}

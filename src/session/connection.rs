@@ -1,0 +1,414 @@
+//! The socket with its read buffer, and the state of the exchange on it.
+//!
+//! This is what all sessions are made of, and the one file where `proto` and `net` meet. It
+//! does not know which role it plays: both sides send one message and receive one, and
+//! settle what was left of them before the next.
+
+use std::any::Any;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use super::body::{BodyReader, BodyWriter, lock};
+use super::detached::Detached;
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use super::timeouts::Timeouts;
+use crate::message::HeaderMap;
+use crate::net::{AbortHandle, Deadline, Limit, Readiness, Stream, Wire};
+use crate::proto::{CloseReason, HeadKind, Limits};
+use crate::{Error, Phase, Result};
+
+/// A connection with its read buffer, its output buffer and the state of both messages.
+///
+/// Sessions are built on it, and users may build their own: a type that has one implements
+/// [`Session`](super::Session). What Poco's `HTTPSession` gives its subclasses as protected
+/// members is public here. Reading and writing past the session ([`read`](Connection::read),
+/// [`write`](Connection::write)) is for protocols that are not HTTP.
+///
+/// ```
+/// use std::io::Write;
+/// use sessile::net::{Stream, pair};
+/// use sessile::session::Connection;
+///
+/// let (near, mut far) = pair();
+/// let mut connection = Connection::new();
+/// connection.attach_socket(Stream::custom(near))?;
+/// far.write_all(b"ab")?;
+/// assert_eq!(connection.peek()?, Some(b'a'));
+/// assert_eq!(connection.get()?, Some(b'a'));
+/// assert_eq!(connection.buffered(), 1);
+/// # Ok::<(), sessile::Error>(())
+/// ```
+#[derive(Debug)]
+#[doc(alias = "HTTPSession")]
+pub struct Connection {
+    pub(crate) out: Mutex<Outgoing>,
+    pub(crate) input: Incoming,
+    keep_alive: bool,
+    error: Option<Error>,
+    data: Option<Box<dyn Any + Send>>,
+}
+
+impl Connection {
+    /// Without a stream, with the default limits and time-outs, keeping alive.
+    pub fn new() -> Connection {
+        Connection::receiving(HeadKind::Response)
+    }
+
+    /// One that receives requests or responses.
+    pub(crate) fn receiving(kind: HeadKind) -> Connection {
+        Connection {
+            out: Mutex::new(Outgoing::new(Timeouts::default())),
+            input: Incoming::new(kind, Limits::default()),
+            keep_alive: true,
+            error: None,
+            data: None,
+        }
+    }
+
+    /// On a stream that is connected.
+    pub fn with_stream(stream: Stream) -> Result<Connection> {
+        let mut connection = Connection::new();
+        connection.attach_socket(stream)?;
+        Ok(connection)
+    }
+
+    pub(crate) fn out_mut(&mut self) -> &mut Outgoing {
+        self.out.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Both halves at once.
+    pub(crate) fn halves(&mut self) -> (&mut Outgoing, &mut Incoming) {
+        (self.out.get_mut().unwrap_or_else(PoisonError::into_inner), &mut self.input)
+    }
+
+    /// The content of the message being received. Can be made anew at any time: what was
+    /// read stays read.
+    pub fn body_reader(&mut self) -> BodyReader<'_> {
+        BodyReader::new(&self.out, &mut self.input)
+    }
+
+    /// The content of the message being sent.
+    pub fn body_writer(&mut self) -> BodyWriter<'_> {
+        BodyWriter::new(&self.out)
+    }
+
+    pub(crate) fn fill_content(&mut self) -> Result<()> {
+        self.body_reader().fill().map(|_| ())
+    }
+
+    pub(crate) fn content(&self) -> &[u8] {
+        self.input.content()
+    }
+
+    pub(crate) fn upload_writer(&mut self) -> BodyWriter<'_> {
+        BodyWriter::reading_ahead(&self.out, &mut self.input)
+    }
+
+    /// Takes a stream that is connected. The one before is closed; what was read from it and
+    /// the exchange on it are forgotten.
+    #[doc(alias = "attachSocket")]
+    pub fn attach_socket(&mut self, mut stream: Stream) -> Result<()> {
+        self.close();
+        let out = self.out_mut();
+        stream.attach_abort(&out.abort)?;
+        out.attach(Wire::new(stream));
+        Ok(())
+    }
+
+    /// Gives the stream away with all that was read from it; `IllegalState` without one.
+    #[doc(alias = "detachSocket")]
+    #[doc(alias = "drainBuffer")]
+    pub fn detach_socket(&mut self) -> Result<Detached> {
+        detach(&mut lock(&self.out), &mut self.input)
+    }
+
+    /// The unread bytes of the read buffer; it is empty afterwards.
+    #[doc(alias = "drainBuffer")]
+    pub fn drain_buffer(&mut self) -> Vec<u8> {
+        let bytes = self.input.buffer.take();
+        self.input.reset();
+        bytes
+    }
+
+    /// Closes the stream. What was written and not flushed is lost. Nothing happens without
+    /// a stream.
+    pub fn close(&mut self) {
+        if self.out_mut().detach().is_some() {
+            log::trace!("connection closed");
+        }
+        self.input.reset();
+    }
+
+    /// Whether there is a stream. It may have been closed by the peer: see
+    /// [`is_reusable`](Connection::is_reusable).
+    #[doc(alias = "connected")]
+    pub fn is_connected(&self) -> bool {
+        lock(&self.out).is_connected()
+    }
+
+    /// Whether another exchange can begin on this stream: there is one, nothing is left
+    /// unread or unwritten, no error has spoiled it, and the peer neither closed it nor sent
+    /// what nobody asked for. Looks at the socket without waiting.
+    pub fn is_reusable(&mut self) -> bool {
+        let (out, input) = self.halves();
+        if out.close_reason().is_some() || out.is_sending() || !input.is_done() || input.has_input() {
+            return false;
+        }
+        match out.wire_mut() {
+            Ok(wire) => matches!(wire.stream_mut().peek_nowait(), Ok(Readiness::Nothing)),
+            Err(_) => false,
+        }
+    }
+
+    /// Why the connection can't serve another exchange, once that is known.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        lock(&self.out).close_reason()
+    }
+
+    /// Ends blocked calls from another thread, in every phase.
+    #[doc(alias = "abort")]
+    pub fn abort_handle(&self) -> AbortHandle {
+        lock(&self.out).abort.clone()
+    }
+
+    /// The next byte, or `None` at the end of the stream. Blocks for at most the receive
+    /// time-out.
+    pub fn get(&mut self) -> Result<Option<u8>> {
+        let byte = self.peek()?;
+        if byte.is_some() {
+            self.input.buffer.consume(1);
+        }
+        Ok(byte)
+    }
+
+    /// The next byte without taking it.
+    pub fn peek(&mut self) -> Result<Option<u8>> {
+        if self.buffered() == 0 {
+            self.refill()?;
+        }
+        Ok(self.input.buffer.filled().first().copied())
+    }
+
+    /// Reads what is buffered, or else from the stream, past the buffer. 0 is the end.
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize> {
+        let buffered = self.input.buffer.filled();
+        if buffered.is_empty() {
+            return self.receive(into);
+        }
+        let n = buffered.len().min(into.len());
+        into[..n].copy_from_slice(&buffered[..n]);
+        self.input.buffer.consume(n);
+        Ok(n)
+    }
+
+    /// Reads from the stream, past the buffer. 0 is the end.
+    pub fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
+        let out = self.out_mut();
+        let limit = out.times.receive_limit(out.deadline);
+        let result = out.read(into, &limit).map_err(|e| e.with_phase(Phase::ReceiveBody));
+        self.noting(result)
+    }
+
+    /// Writes all of the bytes as they are, behind what is buffered, and lets them out.
+    pub fn write(&mut self, data: &[u8]) -> Result<usize> {
+        let out = self.out_mut();
+        let limit = out.times.send_limit(out.deadline);
+        let result = match out.wire_mut() {
+            Ok(wire) => wire.send(&[data], &limit, None).map(|()| data.len()),
+            Err(error) => Err(error),
+        };
+        self.noting(result.map_err(|e| e.with_phase(Phase::Send)))
+    }
+
+    /// How many bytes were read and not taken yet.
+    pub fn buffered(&self) -> usize {
+        self.input.buffer.filled().len()
+    }
+
+    /// One read into the buffer. Returns how much came; 0 is the end.
+    pub fn refill(&mut self) -> Result<usize> {
+        let (out, input) = self.halves();
+        let limit = out.times.receive_limit(out.deadline);
+        let result = input.buffer.fill(|room| out.read(room, &limit));
+        self.noting(result.map_err(|e| e.with_phase(Phase::ReceiveBody)))
+    }
+
+    /// Lets out what is buffered. Blocks for at most the send time-out without progress.
+    pub fn flush(&mut self) -> Result<()> {
+        let result = self.out_mut().flush(None);
+        self.noting(result)
+    }
+
+    /// Half-closes, reads and drops what the peer still sends for at most `linger` and 1 MiB,
+    /// and closes: so the peer reads our last message instead of a reset (RFC 9112, 9.6).
+    pub fn close_lingering(&mut self, linger: Duration) {
+        let (out, _) = self.halves();
+        if out.flush(None).is_ok() {
+            if let Ok(wire) = out.wire_mut() {
+                let stream = wire.stream_mut();
+                let limit = Limit::none().until(Deadline::after(linger));
+                if stream.shutdown(Shutdown::Write, &limit).is_ok() {
+                    let mut sink = [0; 4096];
+                    let mut budget: usize = 1 << 20;
+                    while let Ok(n) = stream.read(&mut sink, &limit) {
+                        if n == 0 || n > budget {
+                            break;
+                        }
+                        budget -= n;
+                    }
+                }
+            }
+        }
+        self.close();
+    }
+
+    /// Notes an error, as Poco does for its streams.
+    pub(crate) fn noting<T>(&mut self, result: Result<T>) -> Result<T> {
+        if let Err(error) = &result {
+            self.error = Some(error.duplicate());
+        }
+        result
+    }
+
+    /// The last error of the network or of the protocol; the next request clears it.
+    #[doc(alias = "networkException")]
+    pub fn last_error(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
+    /// Sets the last error.
+    #[doc(alias = "setException")]
+    pub fn set_last_error(&mut self, error: Error) {
+        self.error = Some(error);
+    }
+
+    /// Clears the last error.
+    #[doc(alias = "clearException")]
+    pub fn clear_last_error(&mut self) {
+        self.error = None;
+    }
+
+    /// Whether the connection is to serve several exchanges.
+    #[doc(alias = "getKeepAlive")]
+    pub fn keep_alive(&self) -> bool {
+        self.keep_alive
+    }
+
+    /// Says whether the connection is to serve several exchanges.
+    #[doc(alias = "setKeepAlive")]
+    pub fn set_keep_alive(&mut self, keep_alive: bool) {
+        self.keep_alive = keep_alive;
+    }
+
+    /// How long calls may take.
+    pub fn timeouts(&self) -> Timeouts {
+        lock(&self.out).times
+    }
+
+    /// Changes how long calls may take; at once, on a live connection too.
+    pub fn set_timeouts(&mut self, timeouts: Timeouts) {
+        self.out_mut().times = timeouts;
+    }
+
+    /// The limits on what a peer may send.
+    pub fn limits(&self) -> &Limits {
+        &self.input.limits
+    }
+
+    /// Changes the limits on what a peer may send.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.input.limits = limits;
+    }
+
+    /// Trailer fields of the message received last; empty until its content was read.
+    pub fn received_trailers(&self) -> &HeaderMap {
+        &self.input.trailers
+    }
+
+    /// Trailer fields of the message being sent; they leave behind its last chunk.
+    pub fn sent_trailers_mut(&mut self) -> &mut HeaderMap {
+        &mut self.out_mut().trailers
+    }
+
+    /// The peer's address, where the stream has one.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        lock(&self.out).wire().and_then(|w| w.stream().peer_addr())
+    }
+
+    /// The stream's own address, where it has one.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        lock(&self.out).wire().and_then(|w| w.stream().local_addr())
+    }
+
+    /// Attaches any value; the one before is dropped. It stays over reconnects.
+    #[doc(alias = "attachSessionData")]
+    pub fn attach_data(&mut self, data: Box<dyn Any + Send>) {
+        self.data = Some(data);
+    }
+
+    /// The attached value.
+    #[doc(alias = "sessionData")]
+    pub fn data(&self) -> Option<&(dyn Any + Send)> {
+        self.data.as_deref()
+    }
+
+    /// The attached value, to change it.
+    pub fn data_mut(&mut self) -> Option<&mut (dyn Any + Send)> {
+        self.data.as_deref_mut()
+    }
+
+    /// Takes the attached value away.
+    pub fn take_data(&mut self) -> Option<Box<dyn Any + Send>> {
+        self.data.take()
+    }
+
+    /// Shares out the halves and the attached value: for a handler that reads and writes.
+    pub(crate) fn parts(&mut self) -> (&Mutex<Outgoing>, &mut Incoming, &mut Option<Box<dyn Any + Send>>) {
+        (&self.out, &mut self.input, &mut self.data)
+    }
+
+    /// Looks at a live stream, or runs something on it.
+    pub fn with_stream_mut<T>(&mut self, f: impl FnOnce(&mut Stream) -> T) -> Option<T> {
+        self.out_mut().wire_mut().ok().map(|wire| f(wire.stream_mut()))
+    }
+
+    /// Ends what is left of the last exchange. `true`: the connection is ready for another.
+    /// `false`: it was closed.
+    pub(crate) fn settle(&mut self, budget: u64, within: Duration) -> bool {
+        let (out, input) = self.halves();
+        if !out.is_connected() {
+            return false;
+        }
+        out.abandon();
+        if out.close_reason().is_none() && !input.is_done() {
+            match input.drain(out, budget, within) {
+                Ok(true) => {}
+                Ok(false) => out.poison(CloseReason::ContentUnread),
+                Err(_) => out.poison(CloseReason::Failed),
+            }
+        }
+        if let Some(reason) = out.close_reason() {
+            log::debug!("closing the connection: {reason}");
+            self.close();
+            return false;
+        }
+        true
+    }
+}
+
+impl Default for Connection {
+    fn default() -> Connection {
+        Connection::new()
+    }
+}
+
+pub(crate) fn detach(out: &mut Outgoing, input: &mut Incoming) -> Result<Detached> {
+    out.flush(None)?;
+    let (times, abort) = (out.times, out.abort.clone());
+    let wire = out.detach().ok_or_else(super::body::no_connection)?;
+    let early = input.buffer.take();
+    input.reset();
+    Ok(Detached::attached(wire.into_stream(), early, times, abort))
+}

@@ -1,0 +1,407 @@
+//! The sending half of a connection: heads and content in, bytes out.
+//!
+//! Owns the wire with its output buffer and the framing of the message being sent. Output
+//! leaves when the buffer is full, on `flush`, and before any read that may block, so that
+//! a head, a small body, `100 Continue` and pipelined responses leave together.
+
+use super::incoming::Incoming;
+use super::timeouts::Timeouts;
+use crate::message::{HeaderMap, Version};
+use crate::net::{AbortHandle, Deadline, Limit, Stalled, Wire};
+use crate::proto::{self, ChunkHead, CloseReason, Encoder, Framing};
+use crate::{Error, ErrorKind, Phase, Result};
+
+/// Content is held back up to this size: until then a response without a length may still
+/// get one, and small writes become one chunk.
+const HOLD: usize = 16 * 1024;
+
+/// How long an upload stalls before we look whether the server has answered already.
+const STALL_PROBE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// How much of an answer is taken in while an upload is under way.
+pub(crate) const READ_AHEAD: usize = 8 * 1024 * 1024;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// `None` while there is no connection, and once a handler took it over.
+    wire: Option<Wire>,
+    encoder: Encoder,
+    /// Content that is not framed yet.
+    held: Vec<u8>,
+    /// The head is in the output buffer but for its last lines: see [`Tail`].
+    tail: Option<Tail>,
+    /// Sent behind the last chunk.
+    pub(crate) trailers: HeaderMap,
+    /// The request expects `100 Continue` and nothing was answered yet.
+    pub(crate) continue_due: bool,
+    /// The peer has refused the content while it was sent; the rest is dropped.
+    answered: bool,
+    pub(crate) times: Timeouts,
+    /// The end of the whole exchange.
+    pub(crate) deadline: Deadline,
+    /// Why the connection can't serve another exchange.
+    close: Option<CloseReason>,
+    /// What stops calls on the wire.
+    pub(crate) abort: AbortHandle,
+}
+
+/// What the end of a response head depends on while its framing is undecided.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tail {
+    /// The peer's version: 1.0 knows no chunks.
+    pub(crate) version: Version,
+    /// Whether the connection may persist.
+    pub(crate) keep_alive: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new(times: Timeouts) -> Outgoing {
+        Outgoing {
+            wire: None,
+            encoder: Encoder::default(),
+            held: Vec::new(),
+            tail: None,
+            trailers: HeaderMap::new(),
+            continue_due: false,
+            answered: false,
+            times,
+            deadline: Deadline::never(),
+            close: None,
+            abort: AbortHandle::new(),
+        }
+    }
+
+    /// Takes a new connection's wire; what was under way on the old one is forgotten.
+    pub(crate) fn attach(&mut self, wire: Wire) -> Option<Wire> {
+        self.encoder = Encoder::default();
+        self.held.clear();
+        self.tail = None;
+        self.continue_due = false;
+        self.answered = false;
+        self.close = None;
+        self.wire.replace(wire)
+    }
+
+    /// Gives the wire away.
+    pub(crate) fn detach(&mut self) -> Option<Wire> {
+        self.encoder = Encoder::default();
+        self.held.clear();
+        self.tail = None;
+        self.continue_due = false;
+        self.wire.take()
+    }
+
+    pub(crate) fn wire(&self) -> Option<&Wire> {
+        self.wire.as_ref()
+    }
+
+    pub(crate) fn wire_mut(&mut self) -> Result<&mut Wire> {
+        self.wire.as_mut().ok_or_else(|| Error::illegal_state("there is no connection"))
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.wire.is_some()
+    }
+
+    pub(crate) fn close_reason(&self) -> Option<CloseReason> {
+        self.close
+    }
+
+    /// Records why the connection can't serve another exchange; the first reason stays.
+    pub(crate) fn poison(&mut self, reason: CloseReason) {
+        self.close.get_or_insert(reason);
+    }
+
+    /// Whether a message is being sent and not ended yet.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.encoder.is_open()
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.answered
+    }
+
+    pub(crate) fn mark_answered(&mut self) {
+        self.answered = true;
+        self.poison(CloseReason::EarlyResponse);
+    }
+
+    /// The output buffer, for the writer of heads. With [`begin`](Self::begin) behind it.
+    pub(crate) fn buffer(&mut self) -> Result<&mut Vec<u8>> {
+        Ok(self.wire_mut()?.out())
+    }
+
+    /// The head is in the buffer; content of this framing follows.
+    pub(crate) fn begin(&mut self, framing: Framing) {
+        self.begin_with(Encoder::new(framing));
+    }
+
+    /// The head is in the buffer; content goes through this encoder.
+    pub(crate) fn begin_with(&mut self, encoder: Encoder) {
+        self.encoder = encoder;
+        self.tail = None;
+        self.answered = false;
+        self.continue_due = false;
+        self.held.clear();
+    }
+
+    /// The head is in the buffer but for its last lines, which say how the content is framed:
+    /// that is decided when the content ends or outgrows what is held back.
+    pub(crate) fn begin_undecided(&mut self, tail: Tail) {
+        self.begin(Framing::UntilClose);
+        self.tail = Some(tail);
+    }
+
+    /// Reads, flushing first.
+    pub(crate) fn read(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize> {
+        self.commit()?;
+        let send = self.times.send_limit(self.deadline);
+        self.wire_mut()?.read(into, limit, &send)
+    }
+
+    /// Before content of a request is waited for: says that it may come.
+    pub(crate) fn invite_content(&mut self) {
+        if self.continue_due {
+            self.continue_due = false;
+            if let Some(wire) = &mut self.wire {
+                wire.out().extend_from_slice(CONTINUE);
+            }
+        }
+    }
+
+    /// Takes content to send. `ahead` is where to put what the peer answers meanwhile.
+    /// Returns how much was taken: all, but where the length that was announced ends.
+    pub(crate) fn write(&mut self, data: &[u8], ahead: Option<&mut Incoming>) -> Result<usize> {
+        if data.is_empty() || self.answered {
+            return Ok(data.len());
+        }
+        if self.tail.is_some() {
+            if self.held.len() + data.len() <= HOLD {
+                self.held.extend_from_slice(data);
+                return Ok(data.len());
+            }
+            self.decide(None)?;
+        }
+        let accepted = self.encoder.accept(data.len())?;
+        let data = &data[..accepted];
+        if self.encoder.is_discarding() {
+            return Ok(accepted);
+        }
+        if !self.encoder.is_chunked() {
+            self.send(&[data], ahead)?;
+        } else if self.held.len() + accepted <= HOLD {
+            self.held.extend_from_slice(data);
+        } else {
+            self.send_chunk(data, ahead)?;
+        }
+        Ok(accepted)
+    }
+
+    /// Lets out all that was taken.
+    pub(crate) fn flush(&mut self, ahead: Option<&mut Incoming>) -> Result<()> {
+        if self.answered {
+            return Ok(());
+        }
+        self.commit()?;
+        self.flush_wire(ahead)
+    }
+
+    /// Ends the message: content shorter than was announced is an error, and costs the
+    /// connection. Nothing is sent yet that still fits in the buffer.
+    pub(crate) fn finish(&mut self, ahead: Option<&mut Incoming>) -> Result<()> {
+        if !self.encoder.is_open() {
+            return Ok(());
+        }
+        if self.answered {
+            self.encoder = Encoder::default();
+            return Ok(());
+        }
+        if self.tail.is_some() {
+            self.decide(Some(self.held.len()))?;
+            self.encoder = Encoder::default();
+            return self.send_held();
+        }
+        let (chunked, until_close) = (self.encoder.is_chunked(), self.encoder.is_until_close());
+        if let Err(error) = self.encoder.finish() {
+            self.encoder = Encoder::default();
+            self.poison(CloseReason::ContentUnfinished);
+            return Err(error);
+        }
+        if chunked {
+            if !self.held.is_empty() {
+                self.send_chunk(&[], ahead)?;
+            }
+            let trailers = std::mem::take(&mut self.trailers);
+            let written = proto::write_last_chunk(self.buffer()?, &trailers);
+            self.trailers = trailers;
+            self.trailers.clear();
+            written?;
+        }
+        if until_close {
+            self.poison(CloseReason::UntilClose);
+        }
+        Ok(())
+    }
+
+    /// Forgets the message being sent; the connection can't be used again.
+    pub(crate) fn abandon(&mut self) {
+        if self.is_sending() {
+            self.encoder = Encoder::default();
+            self.tail = None;
+            self.held.clear();
+            self.poison(CloseReason::ContentUnfinished);
+        }
+    }
+
+    /// Drops what was not sent: the peer takes no more.
+    pub(crate) fn discard(&mut self) {
+        self.mark_answered();
+        self.encoder = Encoder::default();
+        self.tail = None;
+        self.held.clear();
+        if let Some(wire) = &mut self.wire {
+            wire.discard();
+        }
+    }
+
+    /// Frames what is held back, so that all of it can leave.
+    fn commit(&mut self) -> Result<()> {
+        if self.tail.is_some() {
+            self.decide(None)?;
+        }
+        if !self.held.is_empty() {
+            if self.encoder.is_chunked() {
+                self.send_chunk(&[], None)?;
+            } else {
+                self.send_held()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a head whose framing was open: with a length where the content is complete.
+    fn decide(&mut self, length: Option<usize>) -> Result<()> {
+        let Some(tail) = self.tail.take() else { return Ok(()) };
+        let framing = match (length, tail.version) {
+            (Some(length), _) => Framing::Length(length as u64),
+            (None, Version::Http11) => Framing::Chunked,
+            (None, Version::Http10) => Framing::UntilClose,
+        };
+        let keep_alive = tail.keep_alive && framing != Framing::UntilClose;
+        if !keep_alive {
+            self.poison(CloseReason::AskedByServer);
+        }
+        let out = self.buffer()?;
+        write_connection(out, tail.version, keep_alive)?;
+        write_framing(out, framing)?;
+        proto::end_head(out);
+        self.encoder = Encoder::new(framing);
+        if length.is_some() || framing == Framing::Chunked {
+            return Ok(());
+        }
+        self.send_held()
+    }
+
+    /// Content that was held back goes out as it is.
+    fn send_held(&mut self) -> Result<()> {
+        let held = std::mem::take(&mut self.held);
+        let result = self.send(&[&held], None);
+        self.held = held;
+        self.held.clear();
+        result
+    }
+
+    /// What is held back and the data, as one chunk.
+    fn send_chunk(&mut self, data: &[u8], ahead: Option<&mut Incoming>) -> Result<()> {
+        let Some(size) = ChunkHead::new(self.held.len() + data.len()) else { return Ok(()) };
+        let held = std::mem::take(&mut self.held);
+        let result = self.send(&[size.as_bytes(), &held, data, ChunkHead::END], ahead);
+        self.held = held;
+        self.held.clear();
+        result
+    }
+
+    /// Small parts into the buffer, large ones out behind what is buffered.
+    fn send(&mut self, parts: &[&[u8]], ahead: Option<&mut Incoming>) -> Result<()> {
+        let total: usize = parts.iter().map(|p| p.len()).sum();
+        let wire = self.wire_mut()?;
+        if wire.out().len() + total <= HOLD {
+            for part in parts {
+                wire.out().extend_from_slice(part);
+            }
+            return Ok(());
+        }
+        self.transmit(parts, ahead)
+    }
+
+    fn flush_wire(&mut self, ahead: Option<&mut Incoming>) -> Result<()> {
+        if self.wire_mut()?.is_flushed() {
+            return Ok(());
+        }
+        self.transmit(&[], ahead)
+    }
+
+    fn transmit(&mut self, parts: &[&[u8]], ahead: Option<&mut Incoming>) -> Result<()> {
+        let limit = self.times.send_limit(self.deadline);
+        let wire = self.wire.as_mut().ok_or_else(|| Error::illegal_state("there is no connection"))?;
+        let result = match ahead {
+            None => wire.send(parts, &limit, None),
+            Some(incoming) => {
+                let mut refused = false;
+                let result = wire.send(
+                    parts,
+                    &limit,
+                    Some((STALL_PROBE, &mut |stream| {
+                        let moved = incoming.read_ahead(stream, READ_AHEAD)?;
+                        refused = moved && incoming.refusal_waits();
+                        Ok(match (refused, moved) {
+                            (true, _) => Stalled::Stop,
+                            (false, true) => Stalled::Progress,
+                            (false, false) => Stalled::Wait,
+                        })
+                    })),
+                );
+                match result {
+                    Err(_) if refused => {
+                        self.mark_answered();
+                        return Ok(());
+                    }
+                    // The server may have answered before it closed: that answer says more.
+                    Err(error) if error.kind() == ErrorKind::Io => {
+                        while matches!(incoming.read_ahead(wire.stream_mut(), READ_AHEAD), Ok(true)) {}
+                        if incoming.has_input() {
+                            self.mark_answered();
+                            return Ok(());
+                        }
+                        Err(error)
+                    }
+                    other => other,
+                }
+            }
+        };
+        result.map_err(|error| {
+            self.poison(CloseReason::Failed);
+            error.with_phase(Phase::Send)
+        })
+    }
+}
+
+/// `Connection`, where the version does not say it already.
+pub(crate) fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) -> Result<()> {
+    match (version, keep_alive) {
+        (Version::Http11, true) => Ok(()),
+        (Version::Http10, true) => proto::write_field(out, "Connection", b"keep-alive"),
+        (_, false) => proto::write_field(out, "Connection", b"close"),
+    }
+}
+
+/// The field that says how the content is framed.
+pub(crate) fn write_framing(out: &mut Vec<u8>, framing: Framing) -> Result<()> {
+    match framing {
+        Framing::Length(length) => proto::write_number_field(out, "Content-Length", length),
+        Framing::Chunked => proto::write_field(out, "Transfer-Encoding", b"chunked"),
+        Framing::None | Framing::UntilClose => Ok(()),
+    }
+}
