@@ -465,6 +465,25 @@ fn an_exchange_streams_any_volume_both_ways() {
 }
 
 #[test]
+fn an_exchange_goes_on_after_an_interim_response() {
+    let script = script(vec![act(|peer| {
+        peer.head();
+        peer.say("HTTP/1.1 103 Early Hints\r\n\r\n");
+        assert_eq!(peer.content(300_000), vec![b'z'; 300_000]);
+        peer.say("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    })]);
+    let mut session = client(&script);
+    let mut request = Request::post("/");
+    request.set_content_length(300_000);
+    let mut content = io::repeat(b'z').take(300_000);
+    let mut response = Response::new();
+    let mut text = String::new();
+    session.exchange(&request, &mut content, &mut response).unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!((response.status(), text.as_str()), (StatusCode::OK, "ok"));
+    script.thread.join().unwrap();
+}
+
+#[test]
 fn an_early_refusal_ends_the_upload_and_is_delivered() {
     for closes_hard in [false, true] {
         let (done, wait) = std::sync::mpsc::channel::<()>();

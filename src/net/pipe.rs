@@ -4,7 +4,7 @@
 //! keep the rules of a socket: bounded, blocking within limits, ended by the abort flag.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
+use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -84,6 +84,24 @@ impl Pipe {
         if how != Shutdown::Read {
             self.outgoing.change(|state| state.ended = true);
         }
+    }
+}
+
+/// Blocks without a limit.
+impl Read for Pipe {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        Ok(Transport::read(self, buf, &Limit::none())?)
+    }
+}
+
+/// Blocks without a limit.
+impl Write for Pipe {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(Transport::write_vectored(self, &[IoSlice::new(data)], &Limit::none())?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

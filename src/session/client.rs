@@ -98,13 +98,15 @@ pub struct HttpClientSession {
     retry: RetryPolicy,
     keep_alive_timeout: Duration,
     expect_continue_timeout: Duration,
-    on_interim: Option<Box<dyn FnMut(&Response) + Send>>,
+    on_interim: Option<OnInterim>,
     exchange: Exchange,
     /// The end of the last exchange.
     idle_since: Option<Instant>,
     /// How long the server said it keeps an idle connection.
     server_keep_alive: Option<Duration>,
 }
+
+type OnInterim = Box<dyn FnMut(&Response) + Send>;
 
 /// What is known of the exchange under way.
 #[derive(Debug)]
@@ -119,6 +121,14 @@ struct Exchange {
     replay: Vec<u8>,
     /// Bytes sent on this connection when the request began.
     sent_before: u64,
+    /// Interim responses received.
+    interim: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Interim,
+    Final,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,6 +174,7 @@ impl HttpClientSession {
                 upgrade: false,
                 replay: Vec::new(),
                 sent_before: 0,
+                interim: 0,
             },
             idle_since: None,
             server_keep_alive: None,
@@ -348,6 +359,7 @@ impl HttpClientSession {
         }
         self.exchange.reused = reused && self.idle_since.is_some();
         self.exchange.replay.clear();
+        self.exchange.interim = 0;
         self.exchange.method.clone_from(request.method());
         self.exchange.upgrade = request.headers().has("upgrade");
         let keep_alive = self.connection.keep_alive();
@@ -402,49 +414,46 @@ impl HttpClientSession {
 
     /// Receives heads until a final one. `first` is how long the first byte may take.
     fn final_head(&mut self, first: &Limit, response: &mut Response) -> Result<()> {
-        let whole = limited(self.connection.timeouts().receive);
-        let mut interim = 0;
+        while self.next_head(first, response)? == Head::Interim {}
+        Ok(())
+    }
+
+    /// Receives one head, making the request once more where that is allowed.
+    fn next_head(&mut self, first: &Limit, response: &mut Response) -> Result<Head> {
         let mut unsent: Option<Error> = None;
         loop {
             let (out, input) = self.connection.halves();
-            let heard = input.has_input();
-            match input.receive_response(out, first, whole, response) {
-                Ok(()) => {}
-                Err(error) => {
-                    let lost = matches!(error.kind(), ErrorKind::NoMessage | ErrorKind::Io);
-                    let silent = !heard && !input.has_input() && interim == 0;
-                    if lost && silent && self.exchange.reused {
-                        self.again(error)?;
-                        continue;
-                    }
-                    // The request could not be sent: the server may have said why.
-                    if unsent.is_none() && error.phase() == Some(Phase::Send) && error.kind() == ErrorKind::Io
-                    {
-                        out.discard();
-                        unsent = Some(error);
-                        continue;
-                    }
-                    return Err(unsent.unwrap_or(error));
-                }
+            let whole = limited(out.times.receive);
+            let silent = self.exchange.interim == 0 && !input.has_input();
+            let Err(error) = input.receive_response(out, first, whole, response) else { break };
+            let lost = matches!(error.kind(), ErrorKind::NoMessage | ErrorKind::Io);
+            if lost && silent && !input.has_input() && self.exchange.reused {
+                self.again(error)?;
+                continue;
             }
-            let status = response.status();
-            if !status.is_informational() {
-                return Ok(());
+            // The request could not be sent: the server may have said why.
+            if unsent.is_none() && error.phase() == Some(Phase::Send) && error.kind() == ErrorKind::Io {
+                out.discard();
+                unsent = Some(error);
+                continue;
             }
-            if status == StatusCode::SWITCHING_PROTOCOLS {
-                if self.exchange.upgrade {
-                    return Ok(());
-                }
-                return Err(Error::malformed("a 101 response that nobody asked for"));
-            }
-            interim += 1;
-            if interim > self.connection.limits().interim {
-                return Err(Error::too_large("too many interim responses"));
-            }
-            if let Some(f) = &mut self.on_interim {
-                f(response);
-            }
+            return Err(unsent.unwrap_or(error));
         }
+        let status = response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS && self.exchange.upgrade {
+            return Ok(Head::Final);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(Error::malformed("a 101 response that nobody asked for"));
+        }
+        self.exchange.interim += 1;
+        if self.exchange.interim > self.connection.limits().interim {
+            return Err(Error::too_large("too many interim responses"));
+        }
+        if let Some(f) = &mut self.on_interim {
+            f(response);
+        }
+        Ok(Head::Interim)
     }
 
     /// Makes the request once more, on a new connection.
@@ -642,30 +651,22 @@ impl HttpClientSession {
         let wait = limited(self.expect_continue_timeout).map_or(receive, |w| {
             Limit::stall(receive.stall.map_or(w, |stall| stall.min(w))).until(receive.deadline)
         });
-        let whole = limited(out.times.receive);
-        for _ in 0..=input.limits.interim {
-            match input.receive_response(out, &wait, whole, response) {
-                Ok(()) => {}
-                Err(error) if error.is_timeout() && !input.has_input() && !receive.deadline.is_over() => {
+        loop {
+            match self.next_head(&wait, response) {
+                Ok(Head::Interim) if response.status() == StatusCode::CONTINUE => return Ok(true),
+                Ok(Head::Interim) => {}
+                Ok(Head::Final) => return Ok(false),
+                // Nothing was said: the content is sent anyway.
+                Err(error)
+                    if error.is_timeout()
+                        && !self.connection.input.has_input()
+                        && !receive.deadline.is_over() =>
+                {
                     return Ok(true);
                 }
                 Err(error) => return Err(error),
             }
-            match response.status() {
-                StatusCode::CONTINUE => return Ok(true),
-                StatusCode::SWITCHING_PROTOCOLS if self.exchange.upgrade => return Ok(false),
-                StatusCode::SWITCHING_PROTOCOLS => {
-                    return Err(Error::malformed("a 101 response that nobody asked for"));
-                }
-                status if status.is_informational() => {
-                    if let Some(f) = &mut self.on_interim {
-                        f(response);
-                    }
-                }
-                _ => return Ok(false),
-            }
         }
-        Err(Error::too_large("too many interim responses"))
     }
 
     /// Sends content until the final response begins.
@@ -682,23 +683,20 @@ impl HttpClientSession {
         }
         loop {
             let (out, input) = self.connection.halves();
-            match upload.drive(out, input)? {
-                Drive::Ended => {
-                    self.end_request()?;
-                    return self.take_response(response);
-                }
-                Drive::Heard => {
-                    let limit = self.head_limit();
-                    self.final_head(&limit, response)?;
-                    self.accept(response)?;
-                    // A refusal ends the upload (RFC 9112, 9.5).
-                    if response.status().as_u16() >= 300 {
-                        let (out, _) = self.connection.halves();
-                        out.mark_answered();
-                    }
-                    return Ok(());
-                }
+            if upload.drive(out, input)? == Drive::Ended {
+                self.end_request()?;
+                return self.take_response(response);
             }
+            let limit = self.head_limit();
+            if self.next_head(&limit, response)? == Head::Interim {
+                continue;
+            }
+            self.accept(response)?;
+            // A refusal ends the upload (RFC 9112, 9.5).
+            if response.status().as_u16() >= 300 {
+                self.connection.out_mut().mark_answered();
+            }
+            return Ok(());
         }
     }
 }
