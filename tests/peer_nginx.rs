@@ -1,0 +1,183 @@
+//! `fetch` talks to nginx. `tests/peers/install.sh` gets nginx.
+
+mod programs;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, Stdio};
+
+use programs::{Folder, fetch, fetched, free_port, pattern, run, wait_for};
+
+const CONFIGURATION: &str = r#"
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log;
+events { worker_connections 64; }
+http {
+    access_log access.log combined;
+    log_format connections "$connection $connection_requests $request_method $uri $status";
+    access_log connections.log connections;
+    client_body_temp_path temp_body;
+    proxy_temp_path temp_proxy;
+    fastcgi_temp_path temp_fastcgi;
+    uwsgi_temp_path temp_uwsgi;
+    scgi_temp_path temp_scgi;
+    client_max_body_size 1m;
+    keepalive_requests 3;
+    server {
+        listen 127.0.0.1:PORT;
+        root files;
+        location /hello { return 200 "Hello, nginx!"; }
+        location /moved/ { return 302 /hello; }
+        location /kept/ { return 307 /hello; }
+        location /nothing { return 204; }
+        location /included/ { ssi on; ssi_types *; }
+        location /stored/ { dav_methods PUT; create_full_put_path on; }
+    }
+}
+"#;
+
+/// A running nginx, in a folder of its own; it ends with this.
+struct Nginx {
+    child: Child,
+    folder: Folder,
+    address: SocketAddr,
+}
+
+impl Nginx {
+    fn start() -> Nginx {
+        let folder = Folder::new();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let configuration = CONFIGURATION.replace("PORT", &address.port().to_string());
+        let configuration = folder.file("nginx.conf", configuration.as_bytes());
+        fs::create_dir_all(folder.path().join("files/included")).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        let child = Command::new("nginx")
+            .env("PATH", path)
+            .args(["-e", "error.log", "-c", &configuration, "-p"])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for(address);
+        Nginx { child, folder, address }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn serves(&self, name: &str, content: &[u8]) -> String {
+        self.folder.file(&format!("files/{name}"), content);
+        self.url(&format!("/{name}"))
+    }
+
+    /// One line for each request: connection, its requests so far, method, path, status.
+    fn log(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.folder.path().join("connections.log")).unwrap();
+        log.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn get_and_head() {
+    let nginx = Nginx::start();
+    assert_eq!(fetched(&[&nginx.url("/hello")]), "Hello, nginx!");
+    let head = fetched(&["-i", "-X", "HEAD", &nginx.url("/hello")]);
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\nServer: nginx"), "{head}");
+    assert!(head.contains("\r\nContent-Length: 13\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    let missing = fetched(&["-i", &nginx.url("/missing")]);
+    assert!(missing.starts_with("HTTP/1.1 404 Not Found\r\n"), "{missing}");
+    let nothing = fetched(&["-i", &nginx.url("/nothing")]);
+    assert!(nothing.starts_with("HTTP/1.1 204 No Content\r\n") && nothing.ends_with("\r\n\r\n"), "{nothing}");
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn a_large_file() {
+    let nginx = Nginx::start();
+    let url = nginx.serves("large", &pattern(30_000_000));
+    let file = nginx.folder.file("fetched", b"");
+    fetched(&["-o", &file, &url]);
+    assert!(fs::read(&file).unwrap() == pattern(30_000_000));
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn a_chunked_response() {
+    let nginx = Nginx::start();
+    nginx.serves("included/part", &pattern(100_000));
+    let url = nginx.serves("included/whole", b"<<!--# include file=\"part\" -->>");
+    let output = run(&mut fetch(&["-i", &url]));
+    assert!(output.status.success(), "{output:?}");
+    let at = output.stdout.windows(4).position(|w| w == b"\r\n\r\n").unwrap() + 4;
+    let (head, body) = output.stdout.split_at(at);
+    assert!(String::from_utf8_lossy(head).contains("\r\nTransfer-Encoding: chunked\r\n"));
+    assert!(body.starts_with(b"<") && body.ends_with(b">") && body[1..body.len() - 1] == pattern(100_000));
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn connections_are_used_until_nginx_closes_them() {
+    let nginx = Nginx::start();
+    assert_eq!(fetched(&["--repeat", "7", &nginx.url("/hello")]), "Hello, nginx!".repeat(7));
+    let log = nginx.log();
+    let place = |line: &str| {
+        let mut words = line.split(' ');
+        words.next();
+        words.next().map(str::to_owned)
+    };
+    let places: Vec<_> =
+        log.iter().skip_while(|line| !line.ends_with("/hello 200")).filter_map(|l| place(l)).collect();
+    assert_eq!(places, ["1", "2", "3", "1", "2", "3", "1"], "{log:?}");
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn redirects() {
+    let nginx = Nginx::start();
+    assert_eq!(fetched(&["-L", &nginx.url("/moved/a")]), "Hello, nginx!");
+    assert!(fetched(&["-i", &nginx.url("/moved/a")]).starts_with("HTTP/1.1 302 "));
+    fetched(&["-L", "-d", "content", &nginx.url("/moved/b")]);
+    fetched(&["-L", "-d", "content", &nginx.url("/kept/c")]);
+    let log = nginx.log();
+    let methods: Vec<_> = log.iter().filter_map(|line| line.split(' ').nth(2)).collect();
+    assert_eq!(methods, ["GET", "GET", "GET", "POST", "GET", "POST", "POST"], "{log:?}");
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn uploads() {
+    let nginx = Nginx::start();
+    let content = nginx.folder.file("content", &pattern(900_000));
+    for (name, more) in [("length", &[][..]), ("chunked", &["--chunked"]), ("expect", &["--expect-continue"])]
+    {
+        let url = nginx.url(&format!("/stored/{name}"));
+        let answer = fetched(&[&["-i", "-X", "PUT", "--data-file", &content, &url], more].concat());
+        assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{name}: {answer}");
+        let stored = fs::read(nginx.folder.path().join("files/stored").join(name)).unwrap();
+        assert!(stored == pattern(900_000), "{name}");
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn a_refused_upload_is_answered() {
+    let nginx = Nginx::start();
+    let content = nginx.folder.file("content", &pattern(20_000_000));
+    for more in [&[][..], &["--chunked"], &["--expect-continue"]] {
+        let url = nginx.url("/stored/refused");
+        let answer = fetched(&[&["-i", "-X", "PUT", "--data-file", &content, &url], more].concat());
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{more:?}: {answer}");
+    }
+}

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Installs the programs that the peer tests (`cargo test -- --ignored`) talk to, from Debian's
+# packages. What is there already is left alone.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+need() { # need PROGRAM PACKAGE
+    command -v "$1" >/dev/null || missing="$missing $2"
+}
+
+need curl curl
+need nginx nginx-light
+
+[ -n "$missing" ] || exit 0
+
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get -qq update
+# shellcheck disable=SC2086  # one word for each package
+$as_root apt-get -qq install --yes --no-install-recommends $missing >/dev/null

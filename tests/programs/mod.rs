@@ -1,0 +1,146 @@
+//! The example programs as child processes, for tests that see them from outside.
+
+#![allow(dead_code)] // Each test program uses a part of this.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// Where cargo has put an example: `cargo test` builds them beside the tests.
+fn example(name: &str) -> PathBuf {
+    let test = env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let program = profile.join("examples").join(name).with_extension(env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "{} is missing: `cargo build --examples` makes it", program.display());
+    program
+}
+
+/// `fetch` with these arguments.
+pub(crate) fn fetch(arguments: &[&str]) -> Command {
+    let mut command = Command::new(example("fetch"));
+    command.args(arguments);
+    command
+}
+
+/// Runs `fetch` to its end; it must succeed. Returns what it printed.
+pub(crate) fn fetched(arguments: &[&str]) -> String {
+    let output = run(&mut fetch(arguments));
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a program to its end, without input.
+pub(crate) fn run(command: &mut Command) -> Output {
+    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// A running `serve`, on a port of its own; it ends with this.
+pub(crate) struct Serve {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Serve {
+    pub(crate) fn start(arguments: &[&str]) -> Serve {
+        let mut child = Command::new(example("serve"))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
+        Serve { address: address.parse().unwrap(), child }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    pub(crate) fn peak_memory(&self) -> u64 {
+        peak_memory(&self.child)
+    }
+
+    /// Sends it a signal (`TERM`, `INT`) and waits for its end.
+    pub(crate) fn signal(&mut self, name: &str) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The most memory a running process has had resident, in bytes.
+pub(crate) fn peak_memory(child: &Child) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the process is running");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// A folder that goes with this.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("sessile-{}-{count}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Folder(path)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes a file in it; its path as text.
+    pub(crate) fn file(&self, name: &str, content: &[u8]) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, content).unwrap();
+        path.into_os_string().into_string().unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that was free a moment ago, for a program that can't choose one itself.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until something listens.
+pub(crate) fn wait_for(address: SocketAddr) {
+    let start = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(start.elapsed() < Duration::from_secs(10), "nothing listens on {address}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The bytes that `/bytes/N` sends.
+pub(crate) fn pattern(length: usize) -> Vec<u8> {
+    (0..251).cycle().take(length).collect()
+}
