@@ -1,0 +1,118 @@
+//! The library under load, as a program: what measurements beside other libraries drive.
+//!
+//! `cargo bench --bench load -- client WORKLOAD URL COUNT` runs a client workload against a
+//! server that answers `/hello`, `/bytes/N` and `/sink`, and prints one line of JSON:
+//! `{"seconds":…,"n":…,"bytes":…}`. Workloads: `keepalive` (COUNT GETs on one connection),
+//! `connect` (COUNT GETs, a new connection each), `download` (one GET), `upload` and
+//! `upload-chunked` (COUNT bytes posted), `threads` (8 threads, COUNT GETs in all).
+
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use sessile::Result;
+use sessile::message::{Request, Response, Uri};
+use sessile::session::{BodyReader, ClientSession, HttpClientSession};
+
+const USAGE: &str = "usage: load client WORKLOAD URL COUNT";
+
+/// Reads are cheapest at this size, writes at a few times as much.
+const READ: usize = 64 * 1024;
+const WRITE: usize = 256 * 1024;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        // `cargo bench` without arguments runs every bench: this one has nothing to say then.
+        [] => return ExitCode::SUCCESS,
+        ["client", workload, url, count, ..] => client(workload, url, count),
+        _ => Err(sessile::Error::new(sessile::ErrorKind::InvalidArgument, USAGE)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where a workload goes.
+#[derive(Clone)]
+struct Target {
+    host: String,
+    port: u16,
+    path: String,
+}
+
+fn client(workload: &str, url: &str, count: &str) -> Result<()> {
+    let invalid = |what: &str| sessile::Error::new(sessile::ErrorKind::InvalidArgument, format!("{what}: {USAGE}"));
+    let uri: Uri = url.parse()?;
+    let count: u64 = count.parse().map_err(|_| invalid("COUNT is not a number"))?;
+    let target = Target { host: uri.host().to_owned(), port: uri.port(), path: uri.request_target().to_owned() };
+    let started = Instant::now();
+    let bytes = match workload {
+        "keepalive" => keep_alive(&target, count)?,
+        "connect" => (0..count).map(|_| keep_alive(&target, 1)).sum::<Result<u64>>()?,
+        "download" => keep_alive(&target, 1)?,
+        "upload" => upload(&target, count, false)?,
+        "upload-chunked" => upload(&target, count, true)?,
+        "threads" => std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| keep_alive(&target, count / 8))).collect();
+            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(invalid("a thread panicked")))).sum::<Result<u64>>()
+        })?,
+        _ => return Err(invalid("no such workload")),
+    };
+    println!("{{\"seconds\":{:.6},\"n\":{count},\"bytes\":{bytes}}}", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn session(target: &Target) -> HttpClientSession {
+    HttpClientSession::new(target.host.as_str(), target.port)
+}
+
+/// So many GETs on one connection.
+fn keep_alive(target: &Target, count: u64) -> Result<u64> {
+    let mut session = session(target);
+    let request = Request::get(target.path.as_str());
+    let mut response = Response::new();
+    let mut sink = vec![0; READ];
+    let mut bytes = 0;
+    for _ in 0..count {
+        session.send_request(&request)?;
+        bytes += drain(session.receive_response(&mut response)?, &mut sink)?;
+    }
+    Ok(bytes)
+}
+
+fn upload(target: &Target, bytes: u64, chunked: bool) -> Result<u64> {
+    let mut session = session(target);
+    let mut request = Request::post(target.path.as_str());
+    if chunked {
+        request.set_chunked(true);
+    } else {
+        request.set_content_length(bytes);
+    }
+    let block = vec![0; WRITE];
+    let mut body = session.send_request(&request)?;
+    let mut left = bytes;
+    while left > 0 {
+        let n = left.min(WRITE as u64) as usize;
+        body.write_all(&block[..n])?;
+        left -= n as u64;
+    }
+    let mut response = Response::new();
+    drain(session.receive_response(&mut response)?, &mut vec![0; READ])?;
+    Ok(bytes)
+}
+
+fn drain(mut body: BodyReader<'_>, sink: &mut [u8]) -> io::Result<u64> {
+    let mut bytes = 0;
+    loop {
+        match body.read(sink)? {
+            0 => return Ok(bytes),
+            n => bytes += n as u64,
+        }
+    }
+}
