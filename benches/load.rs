@@ -47,10 +47,12 @@ struct Target {
 }
 
 fn client(workload: &str, url: &str, count: &str) -> Result<()> {
-    let invalid = |what: &str| sessile::Error::new(sessile::ErrorKind::InvalidArgument, format!("{what}: {USAGE}"));
+    let invalid =
+        |what: &str| sessile::Error::new(sessile::ErrorKind::InvalidArgument, format!("{what}: {USAGE}"));
     let uri: Uri = url.parse()?;
     let count: u64 = count.parse().map_err(|_| invalid("COUNT is not a number"))?;
-    let target = Target { host: uri.host().to_owned(), port: uri.port(), path: uri.request_target().to_owned() };
+    let target =
+        Target { host: uri.host().to_owned(), port: uri.port(), path: uri.request_target().to_owned() };
     let started = Instant::now();
     let bytes = match workload {
         "keepalive" => keep_alive(&target, count)?,
@@ -60,7 +62,10 @@ fn client(workload: &str, url: &str, count: &str) -> Result<()> {
         "upload-chunked" => upload(&target, count, true)?,
         "threads" => std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| keep_alive(&target, count / 8))).collect();
-            threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(invalid("a thread panicked")))).sum::<Result<u64>>()
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(|_| Err(invalid("a thread panicked"))))
+                .sum::<Result<u64>>()
         })?,
         _ => return Err(invalid("no such workload")),
     };
