@@ -9,5 +9,6 @@ pub mod message;
 pub mod net;
 pub mod proto;
 pub mod session;
+pub mod web;
 
 pub use error::{Error, ErrorKind, Phase, Result};
