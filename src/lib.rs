@@ -10,5 +10,8 @@ pub mod net;
 pub mod proto;
 pub mod session;
 pub mod web;
+#[cfg(feature = "websocket")]
+#[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
+pub mod websocket;
 
 pub use error::{Error, ErrorKind, Phase, Result};

@@ -3,6 +3,6 @@
 pub(crate) mod multipart;
 
 pub use multipart::{
-    BytesPart, ContentDisposition, FilePart, MultipartLimits, MultipartReader, MultipartWriter, Part, PartSource,
-    ReaderPart, create_boundary,
+    BytesPart, ContentDisposition, FilePart, MultipartLimits, MultipartReader, MultipartWriter, Part,
+    PartSource, ReaderPart, create_boundary,
 };

@@ -14,8 +14,10 @@ use crate::{Error, ErrorKind, Result};
 #[doc(alias = "createBoundary")]
 pub fn create_boundary() -> Result<String> {
     let mut bits = [0; 16];
-    getrandom::fill(&mut bits)
-        .map_err(|error| Error::new(ErrorKind::Io, "the operating system gives no random numbers").with_source(error.to_string()))?;
+    getrandom::fill(&mut bits).map_err(|error| {
+        Error::new(ErrorKind::Io, "the operating system gives no random numbers")
+            .with_source(error.to_string())
+    })?;
     let mut boundary = String::with_capacity(PREFIX.len() + 2 * bits.len());
     boundary.push_str(PREFIX);
     for byte in bits {
@@ -36,7 +38,10 @@ pub(super) fn check_boundary(text: &str) -> Result<()> {
     if is_boundary(text.as_bytes()) {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Form, "a boundary has 1 to 70 letters, digits, blanks (not last) and '()+_,-./:=?"))
+    Err(Error::new(
+        ErrorKind::Form,
+        "a boundary has 1 to 70 letters, digits, blanks (not last) and '()+_,-./:=?",
+    ))
 }
 
 fn is_bchar(byte: u8) -> bool {

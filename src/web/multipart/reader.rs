@@ -441,7 +441,9 @@ fn skip_epilogue<R: BufRead + ?Sized>(input: &mut R, left: &mut u64) -> Result<(
 fn spend(left: &mut u64, count: usize) -> Result<()> {
     match left.checked_sub(count as u64) {
         Some(rest) => *left = rest,
-        None => return Err(Error::too_large("there is too much before or behind the parts of a multipart body")),
+        None => {
+            return Err(Error::too_large("there is too much before or behind the parts of a multipart body"));
+        }
     }
     Ok(())
 }
@@ -506,9 +508,9 @@ fn boundary_of(content_type: &str) -> Result<String> {
         return Err(Error::new(ErrorKind::Form, "the content is not multipart")
             .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let boundary = pieces.find(|p| p.to_ascii_lowercase().starts_with(b"boundary=")).map(|p| {
-        String::from_utf8_lossy(&p[9..]).trim_matches('"').to_string()
-    });
+    let boundary = pieces
+        .find(|p| p.to_ascii_lowercase().starts_with(b"boundary="))
+        .map(|p| String::from_utf8_lossy(&p[9..]).trim_matches('"').to_string());
     boundary.ok_or_else(|| Error::new(ErrorKind::Form, "the Content-Type names no boundary"))
 }
 
@@ -589,7 +591,8 @@ mod tests {
         let mut random = Random::new(11);
         for round in 0..400 {
             let boundary = ["b", "--x", "a-b", "MIME_boundary_0123456789abcdef"][random.below(4)];
-            let pieces: [&[u8]; 7] = [b"\r\n", b"--", b"\r", b"\n--", b"text", boundary[1..].as_bytes(), b"\0\xff"];
+            let pieces: [&[u8]; 7] =
+                [b"\r\n", b"--", b"\r", b"\n--", b"text", boundary[1..].as_bytes(), b"\0\xff"];
             let parts: Vec<Vec<u8>> = (0..random.below(6))
                 .map(|_| (0..random.below(20)).flat_map(|_| pieces[random.below(7)].to_vec()).collect())
                 .filter(|part: &Vec<u8>| {
@@ -609,7 +612,8 @@ mod tests {
             let largest = 1 + random.below(40);
             let input = Chopped::randomly(&body, random.next(), largest);
             let mut reader = MultipartReader::new(input, boundary).unwrap();
-            let got: Vec<_> = read_all(&mut reader).unwrap().into_iter().map(|(_, content)| content).collect();
+            let got: Vec<_> =
+                read_all(&mut reader).unwrap().into_iter().map(|(_, content)| content).collect();
             assert_eq!(got, parts, "round {round}");
         }
     }
@@ -746,8 +750,9 @@ mod tests {
                 _ => Ok(1),
             }
         }
-        let endless: String =
-            (0..9).map(|n| format!("--{n}\r\nContent-Type: multipart/mixed; boundary={}\r\n\r\n", n + 1)).collect();
+        let endless: String = (0..9)
+            .map(|n| format!("--{n}\r\nContent-Type: multipart/mixed; boundary={}\r\n\r\n", n + 1))
+            .collect();
         let mut input = endless.as_bytes();
         let mut reader = MultipartReader::new(&mut input as &mut dyn BufRead, "0").unwrap();
         assert_eq!(kind(deepest(&mut reader)), ErrorKind::TooLarge);
@@ -765,7 +770,8 @@ mod tests {
         for good in ["multipart/form-data; boundary=b", "Multipart/Mixed;Boundary=\"b\"; charset=x"] {
             assert_eq!(MultipartReader::for_content_type(&b""[..], good).unwrap().boundary(), "b");
         }
-        for bad in ["text/plain; boundary=b", "multipart/form-data", "multipart/form-data; boundary=\"\"", ""] {
+        for bad in ["text/plain; boundary=b", "multipart/form-data", "multipart/form-data; boundary=\"\"", ""]
+        {
             assert_eq!(kind(MultipartReader::for_content_type(&b""[..], bad)), ErrorKind::Form, "{bad}");
         }
     }

@@ -36,7 +36,8 @@ impl Scanner {
     pub(super) fn new(boundary: &str) -> Scanner {
         let delimiter = [b"\r\n--", boundary.as_bytes()].concat();
         let finder = memmem::Finder::new(&delimiter).into_owned();
-        let mut scanner = Scanner { delimiter, finder, held: 0, imagined: 0, owed: 0..0, ready: 0, found: false };
+        let mut scanner =
+            Scanner { delimiter, finder, held: 0, imagined: 0, owed: 0..0, ready: 0, found: false };
         scanner.start();
         scanner
     }
@@ -187,8 +188,16 @@ mod tests {
         let mut random = Random::new(7);
         for round in 0..3000 {
             let boundary = ["b", "-", "--", "aab", "a-a-a-"][random.below(5)];
-            let pieces: [&[u8]; 8] =
-                [b"\r", b"\n", b"-", b"--", b"\r\n", b"\r\n--", b"a", &boundary.as_bytes()[..boundary.len() - 1]];
+            let pieces: [&[u8]; 8] = [
+                b"\r",
+                b"\n",
+                b"-",
+                b"--",
+                b"\r\n",
+                b"\r\n--",
+                b"a",
+                &boundary.as_bytes()[..boundary.len() - 1],
+            ];
             let mut content = Vec::new();
             for _ in 0..random.below(12) {
                 content.extend_from_slice(pieces[random.below(pieces.len())]);

@@ -269,7 +269,10 @@ impl<R: Read + Send> PartSource for ReaderPart<R> {
 
 impl<R> fmt::Debug for ReaderPart<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReaderPart").field("length", &self.length).field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("ReaderPart")
+            .field("length", &self.length)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 

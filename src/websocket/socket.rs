@@ -1,0 +1,471 @@
+//! The connection behind a handshake, by the members of Poco's `WebSocket`.
+//!
+//! Owns the two halves of a stream: the reading one alone, the sending one behind a lock,
+//! so that any thread can send. Pings are answered, a close is confirmed and a violation is
+//! told to the peer from the thread that reads.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::error::WebSocketErrorKind;
+use super::frame::{CloseCode, CloseFrame, Frame, FrameFlags, Mode, Opcode};
+use super::incoming::Incoming;
+use super::outgoing::Outgoing;
+use crate::{Error, Phase, Result};
+
+/// A WebSocket connection: frames, or whole messages, in both directions.
+///
+/// What is received is strictly checked against RFC 6455; at the first violation the peer
+/// is told the close code, and every later call gives the same error. An error of the
+/// stream, such as a time-out, loses nothing: the call can be repeated.
+///
+/// ```
+/// use sessile::websocket::{Message, Mode, WebSocket};
+///
+/// // The bytes of a masked frame from RFC 6455, 5.7, read by a server.
+/// let frame = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+/// let mut socket = WebSocket::from_halves(&frame[..], std::io::sink(), Mode::Server);
+/// assert_eq!(socket.receive_message()?, Some(Message::Text("Hello".into())));
+/// socket.send_text("Hello yourself")?;
+/// socket.shutdown()?;
+/// # Ok::<(), sessile::Error>(())
+/// ```
+pub struct WebSocket {
+    reader: Box<dyn Source>,
+    sender: WebSocketSender,
+    incoming: Incoming,
+    answer_pings: bool,
+    protocol: Option<String>,
+    // The fragments that came so far of the message that is being received.
+    message: Vec<u8>,
+    kind: Option<Opcode>,
+    failure: Option<(Error, WebSocketErrorKind)>,
+}
+
+impl WebSocket {
+    /// A WebSocket over two halves of a stream on which the handshake is over.
+    pub fn from_halves(
+        reader: impl Read + Send + 'static,
+        writer: impl Write + Send + 'static,
+        mode: Mode,
+    ) -> WebSocket {
+        WebSocket::over(Box::new(Unlimited(reader)), Box::new(writer), mode)
+    }
+
+    /// A WebSocket over a source that can be limited in time.
+    pub(crate) fn over(reader: Box<dyn Source>, writer: Box<dyn Write + Send>, mode: Mode) -> WebSocket {
+        WebSocket {
+            reader,
+            sender: WebSocketSender::new(writer, mode),
+            incoming: Incoming::new(mode),
+            answer_pings: true,
+            protocol: None,
+            message: Vec::new(),
+            kind: None,
+            failure: None,
+        }
+    }
+
+    /// Gives it bytes that were read behind the handshake's last byte: they come first.
+    #[must_use]
+    pub fn with_buffered(mut self, bytes: Vec<u8>) -> WebSocket {
+        self.incoming.preload(bytes);
+        self
+    }
+
+    /// Notes the subprotocol on which both sides agreed.
+    #[must_use]
+    pub fn with_protocol(mut self, protocol: Option<String>) -> WebSocket {
+        self.protocol = protocol;
+        self
+    }
+
+    /// The side on which this is.
+    pub fn mode(&self) -> Mode {
+        self.sender.mode
+    }
+
+    /// The subprotocol on which both sides agreed.
+    pub fn protocol(&self) -> Option<&str> {
+        self.protocol.as_deref()
+    }
+
+    /// How large a frame or message may be: 16 MiB, unless it was set.
+    #[doc(alias = "getMaxPayloadSize")]
+    pub fn max_payload_size(&self) -> usize {
+        self.incoming.max_payload
+    }
+
+    /// Sets how large a frame or message may be. A larger one is an error, and the peer is
+    /// told so (1009).
+    #[doc(alias = "setMaxPayloadSize")]
+    pub fn set_max_payload_size(&mut self, bytes: usize) {
+        self.incoming.max_payload = bytes;
+    }
+
+    /// Whether pings are answered when they are received: they are, unless this is switched
+    /// off. They are given to the caller of `receive_frame` in either case.
+    pub fn set_answer_pings(&mut self, answer: bool) {
+        self.answer_pings = answer;
+    }
+
+    /// What the peer's close frame said, once it came.
+    pub fn close_frame(&self) -> Option<&CloseFrame> {
+        self.incoming.close.as_ref()
+    }
+
+    /// A handle that sends from any thread.
+    pub fn sender(&self) -> WebSocketSender {
+        self.sender.clone()
+    }
+
+    /// Receives one frame: its payload goes to the front of `buffer`. A frame that does not
+    /// fit in is an error, and still there for the next call. `None` behind a close frame.
+    ///
+    /// Fragments are not put together: see [`receive_message`](WebSocket::receive_message).
+    pub fn receive_frame(&mut self, buffer: &mut [u8]) -> Result<Option<Frame>> {
+        let Some(flags) = self.next()? else { return Ok(None) };
+        let payload = self.incoming.payload();
+        let length = payload.len();
+        let Some(buffer) = buffer.get_mut(..length) else {
+            return Err(WebSocketErrorKind::PayloadTooBig
+                .error(format!("a frame has {length} bytes, and there is memory for {}", buffer.len())));
+        };
+        buffer.copy_from_slice(payload);
+        self.incoming.take();
+        Ok(Some(Frame { flags, length }))
+    }
+
+    /// Receives one frame and appends its payload.
+    #[doc(alias = "receiveFrame")]
+    pub fn receive_frame_vec(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Frame>> {
+        let Some(flags) = self.next()? else { return Ok(None) };
+        let payload = self.incoming.payload();
+        let length = payload.len();
+        buffer.extend_from_slice(payload);
+        self.incoming.take();
+        Ok(Some(Frame { flags, length }))
+    }
+
+    /// Receives a whole message; pings and pongs are passed over. `None` once a close frame
+    /// was received: [`close_frame`](WebSocket::close_frame) says why.
+    pub fn receive_message(&mut self) -> Result<Option<Message>> {
+        loop {
+            let Some(flags) = self.next()? else { return Ok(None) };
+            let opcode = flags.opcode().unwrap_or(Opcode::Continuation);
+            if opcode.is_control() {
+                self.incoming.take();
+                continue;
+            }
+            let payload = self.incoming.payload();
+            if payload.len() > self.incoming.max_payload - self.message.len().min(self.incoming.max_payload) {
+                let limit = self.incoming.max_payload;
+                let error =
+                    WebSocketErrorKind::PayloadTooBig.error(format!("a message has more than {limit} bytes"));
+                return Err(self.fail(error));
+            }
+            self.message.extend_from_slice(payload);
+            self.incoming.take();
+            // A message whose first frames were taken by `receive_frame` is bytes.
+            let kind = *self.kind.get_or_insert(opcode);
+            if flags.is_final() {
+                self.kind = None;
+                let message = std::mem::take(&mut self.message);
+                return Ok(Some(match kind {
+                    Opcode::Text => Message::text(message)?,
+                    _ => Message::Binary(message),
+                }));
+            }
+        }
+    }
+
+    /// Sends one frame: see [`WebSocketSender::send_frame`].
+    pub fn send_frame(&self, payload: &[u8], flags: FrameFlags) -> Result<()> {
+        self.sender.send_frame(payload, flags)
+    }
+
+    /// Sends a text message.
+    pub fn send_text(&self, text: &str) -> Result<()> {
+        self.sender.send_text(text)
+    }
+
+    /// Sends a binary message.
+    pub fn send_binary(&self, bytes: &[u8]) -> Result<()> {
+        self.sender.send_binary(bytes)
+    }
+
+    /// Sends a ping, with up to 125 bytes that come back in the pong.
+    pub fn send_ping(&self, bytes: &[u8]) -> Result<()> {
+        self.sender.send_ping(bytes)
+    }
+
+    /// Sends a close frame that says "normal": see
+    /// [`shutdown_with`](WebSocket::shutdown_with).
+    pub fn shutdown(&self) -> Result<()> {
+        self.sender.shutdown()
+    }
+
+    /// Sends a close frame. It does not wait for the peer's, which
+    /// [`close_handshake`](WebSocket::close_handshake) does.
+    #[doc(alias = "shutdown")]
+    pub fn shutdown_with(&self, code: CloseCode, reason: &str) -> Result<()> {
+        self.sender.shutdown_with(code, reason)
+    }
+
+    /// Ends the connection in order: sends a close frame unless that was done, and receives
+    /// until the peer's close frame or the end of the stream, for so long at most. Messages
+    /// that still come are dropped. The stream itself is closed by dropping the WebSocket.
+    ///
+    /// Over [halves](WebSocket::from_halves) of your own the time is looked at whenever
+    /// something came or their own time-out ran out.
+    pub fn close_handshake(&mut self, limit: Duration) -> Result<()> {
+        let deadline = Instant::now().checked_add(limit);
+        if self.failure.is_none() && !self.sender.is_closed() {
+            self.shutdown()?;
+        }
+        self.reader.set_deadline(deadline)?;
+        let result = self.await_close(deadline);
+        self.reader.set_deadline(None)?;
+        result
+    }
+
+    fn await_close(&mut self, deadline: Option<Instant>) -> Result<()> {
+        while self.incoming.close.is_none() {
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Err(Error::timeout(Phase::ReceiveBody));
+            }
+            match self.next() {
+                Ok(_) => self.incoming.take(),
+                Err(error) if error.is_timeout() => {}
+                Err(error) if WebSocketErrorKind::of(&error) == Some(WebSocketErrorKind::NotClosed) => {
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame, at the front of `incoming`; what the peer must be told was told.
+    fn next(&mut self) -> Result<Option<FrameFlags>> {
+        if let Some((failure, kind)) = &self.failure {
+            return Err(failure.duplicate().with_source(*kind));
+        }
+        // The close frame itself may still be at the front, for a larger buffer.
+        if self.incoming.close.is_some() && !self.incoming.is_whole() {
+            return Ok(None);
+        }
+        let (flags, first) = match self.incoming.next(&mut *self.reader) {
+            Ok(next) => next,
+            Err(error) => return Err(self.fail(error)),
+        };
+        if first {
+            self.react(flags)?;
+        }
+        Ok(Some(flags))
+    }
+
+    /// Answers a ping and confirms a close.
+    fn react(&mut self, flags: FrameFlags) -> Result<()> {
+        match flags.opcode() {
+            Some(Opcode::Ping) if self.answer_pings => self.sender.answer_ping(self.incoming.payload()),
+            Some(Opcode::Close) => {
+                if !self.sender.is_closed() {
+                    // A peer that closes need not wait for the answer.
+                    let _ = self.sender.send_frame(self.incoming.payload(), FrameFlags::CLOSE);
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Tells the peer what it did wrong, and keeps the error for later calls.
+    fn fail(&mut self, error: Error) -> Error {
+        let Some(kind) = WebSocketErrorKind::of(&error) else { return error };
+        if let Some(code) = kind.close_code() {
+            log::debug!("closing a WebSocket with {code}: {error}");
+            // The peer may be gone; it is the violation that counts.
+            let _ = self.shutdown_with(code, "");
+        }
+        self.failure = Some((error.duplicate(), kind));
+        error
+    }
+}
+
+#[cfg(test)]
+impl WebSocket {
+    pub(super) fn incoming_capacity(&self) -> usize {
+        self.incoming.capacity()
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket")
+            .field("mode", &self.mode())
+            .field("protocol", &self.protocol)
+            .field("close_frame", &self.incoming.close)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Sends on a [`WebSocket`], from any thread; clones send on the same one.
+///
+/// A call blocks while another one sends, and while the peer takes nothing, up to the
+/// stream's time-out. An error in the middle of a frame ends the connection: every later
+/// call fails.
+///
+/// ```
+/// use sessile::websocket::{Mode, WebSocket};
+///
+/// let socket = WebSocket::from_halves(std::io::empty(), std::io::sink(), Mode::Client);
+/// let sender = socket.sender();
+/// std::thread::spawn(move || sender.send_text("from another thread")).join().unwrap()?;
+/// # Ok::<(), sessile::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct WebSocketSender {
+    mode: Mode,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    sending: Mutex<Sending>,
+    // The latest ping that is not answered yet. The reading thread leaves it here when
+    // another one is busy sending, perhaps for long: what the peer sends is still read.
+    ping: Mutex<Option<Vec<u8>>>,
+}
+
+struct Sending {
+    writer: Box<dyn Write + Send>,
+    outgoing: Outgoing,
+}
+
+impl WebSocketSender {
+    fn new(writer: Box<dyn Write + Send>, mode: Mode) -> WebSocketSender {
+        let sending = Mutex::new(Sending { writer, outgoing: Outgoing::new(mode) });
+        WebSocketSender { mode, shared: Arc::new(Shared { sending, ping: Mutex::new(None) }) }
+    }
+
+    /// Sends one frame. A message may go out in several: the first one with the opcode and
+    /// without `FIN`, the others with [`Opcode::Continuation`], the last one with `FIN`.
+    /// Between them only control frames can be sent. Text must be UTF-8.
+    pub fn send_frame(&self, payload: &[u8], flags: FrameFlags) -> Result<()> {
+        let result = lock(&self.shared.sending).send(payload, flags);
+        self.answer_left_ping()?;
+        result
+    }
+
+    /// Sends a text message.
+    pub fn send_text(&self, text: &str) -> Result<()> {
+        self.send_frame(text.as_bytes(), FrameFlags::TEXT)
+    }
+
+    /// Sends a binary message.
+    pub fn send_binary(&self, bytes: &[u8]) -> Result<()> {
+        self.send_frame(bytes, FrameFlags::BINARY)
+    }
+
+    /// Sends a ping, with up to 125 bytes that come back in the pong.
+    pub fn send_ping(&self, bytes: &[u8]) -> Result<()> {
+        self.send_frame(bytes, FrameFlags::PING)
+    }
+
+    /// Sends a close frame that says "normal".
+    pub fn shutdown(&self) -> Result<()> {
+        self.shutdown_with(CloseCode::NORMAL, "")
+    }
+
+    /// Sends a close frame; nothing can be sent behind it.
+    pub fn shutdown_with(&self, code: CloseCode, reason: &str) -> Result<()> {
+        let payload = CloseFrame::payload(code, reason)?;
+        self.send_frame(&payload, FrameFlags::CLOSE)
+    }
+
+    fn is_closed(&self) -> bool {
+        lock(&self.shared.sending).outgoing.close_sent()
+    }
+
+    fn answer_ping(&self, payload: &[u8]) -> Result<()> {
+        *lock(&self.shared.ping) = Some(payload.to_vec());
+        self.answer_left_ping()
+    }
+
+    /// Called behind every change of either lock, so that a ping is left only while a thread
+    /// sends that will come here.
+    fn answer_left_ping(&self) -> Result<()> {
+        while lock(&self.shared.ping).is_some() {
+            let Ok(mut sending) = self.shared.sending.try_lock() else { return Ok(()) };
+            let Some(ping) = lock(&self.shared.ping).take() else { return Ok(()) };
+            if !sending.outgoing.close_sent() {
+                sending.send(&ping, FrameFlags::PONG)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sending {
+    fn send(&mut self, payload: &[u8], flags: FrameFlags) -> Result<()> {
+        self.outgoing.send(&mut *self.writer, payload, flags)
+    }
+}
+
+/// A thread that panicked while it sent has left `outgoing` marked as broken.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What frames are read from.
+pub(crate) trait Source: Read + Send {
+    /// No read may last longer than this, whatever other limit there is.
+    fn set_deadline(&mut self, deadline: Option<Instant>) -> Result<()>;
+}
+
+/// A reader with whatever time-outs it has.
+struct Unlimited<R>(R);
+
+impl<R: Read> Read for Unlimited<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
+impl<R: Read + Send> Source for Unlimited<R> {
+    fn set_deadline(&mut self, _: Option<Instant>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl fmt::Debug for WebSocketSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketSender").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+/// A whole message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+impl Message {
+    /// The bytes of either.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        }
+    }
+
+    fn text(bytes: Vec<u8>) -> Result<Message> {
+        let text = String::from_utf8(bytes);
+        text.map(Message::Text).map_err(|_| super::error::violation("a text is not UTF-8"))
+    }
+}
