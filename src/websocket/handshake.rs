@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 
 use super::error::WebSocketErrorKind;
 use crate::message::{HeaderMap, Method, Request, Response, StatusCode, Version, field};
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result, random};
 
 /// Which pages may connect: browsers say in `Origin` where the script comes from, and send
 /// the user's cookies whatever page that is.
@@ -160,10 +160,7 @@ impl ClientHandshake {
             return Err(Error::invalid_argument("a WebSocket handshake is a GET request of HTTP/1.1"));
         }
         let mut key = [0; 16];
-        getrandom::fill(&mut key).map_err(|error| {
-            Error::new(ErrorKind::Io, "the operating system gives no random numbers")
-                .with_source(error.to_string())
-        })?;
+        random::fill(&mut key)?;
         let key = STANDARD.encode(key);
         let headers = request.headers_mut();
         headers.set("Connection", "Upgrade")?;

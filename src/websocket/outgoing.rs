@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, Write};
 
 use super::frame::{CloseFrame, FrameFlags, Head, MOST_CONTROL, Mode, Opcode, apply_mask};
 use super::utf8::Utf8;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, Result, random};
 
 #[derive(Debug)]
 pub(super) struct Outgoing {
@@ -148,10 +148,7 @@ impl Masks {
     fn next(&mut self) -> Result<[u8; 4]> {
         if self.bytes.is_empty() {
             let mut fresh = vec![0; 256];
-            getrandom::fill(&mut fresh).map_err(|error| {
-                Error::new(ErrorKind::Io, "the operating system gives no random numbers")
-                    .with_source(error.to_string())
-            })?;
+            random::fill(&mut fresh)?;
             self.bytes = fresh;
         }
         let rest = self.bytes.len().saturating_sub(4);

@@ -1,6 +1,6 @@
 //! What a boundary is (RFC 2046, section 5.1.1), and new ones.
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, random};
 
 /// A new boundary that no content will hold: 128 bits from the operating system behind a
 /// readable name.
@@ -14,10 +14,7 @@ use crate::{Error, ErrorKind, Result};
 #[doc(alias = "createBoundary")]
 pub fn create_boundary() -> Result<String> {
     let mut bits = [0; 16];
-    getrandom::fill(&mut bits).map_err(|error| {
-        Error::new(ErrorKind::Io, "the operating system gives no random numbers")
-            .with_source(error.to_string())
-    })?;
+    random::fill(&mut bits)?;
     let mut boundary = String::with_capacity(PREFIX.len() + 2 * bits.len());
     boundary.push_str(PREFIX);
     for byte in bits {

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, Read};
 use super::boundary::{LONGEST, check_boundary, is_boundary};
 use super::disposition::ContentDisposition;
 use super::scanner::Scanner;
-use crate::message::{HeaderMap, StatusCode};
+use crate::message::{HeaderMap, MediaType, StatusCode};
 use crate::{Error, ErrorKind, Result};
 
 /// What a multipart body may cost its reader.
@@ -503,15 +503,17 @@ fn next_byte<R: BufRead + ?Sized>(input: &mut R) -> Result<u8> {
 
 /// The boundary that a `Content-Type` names.
 fn boundary_of(content_type: &str) -> Result<String> {
-    let mut pieces = crate::message::field::split_unquoted(content_type.as_bytes(), b';');
-    if !pieces.next().unwrap_or_default().to_ascii_lowercase().starts_with(b"multipart/") {
+    // Leniently: there are senders that quote no boundary, whatever is in it.
+    let media_type = MediaType::lenient(content_type);
+    if !media_type.matches_type("multipart") {
         return Err(Error::new(ErrorKind::Form, "the content is not multipart")
             .with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    let boundary = pieces
-        .find(|p| p.to_ascii_lowercase().starts_with(b"boundary="))
-        .map(|p| String::from_utf8_lossy(&p[9..]).trim_matches('"').to_string());
-    boundary.ok_or_else(|| Error::new(ErrorKind::Form, "the Content-Type names no boundary"))
+    let mut boundaries = media_type.parameters().filter(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+    match (boundaries.next(), boundaries.next()) {
+        (Some((_, boundary)), None) => Ok(boundary.into()),
+        _ => Err(Error::new(ErrorKind::Form, "the Content-Type does not name one boundary")),
+    }
 }
 
 /// Blanks behind a boundary; more is no transport's doing.
@@ -767,11 +769,16 @@ mod tests {
 
     #[test]
     fn the_boundary_comes_from_the_content_type_in_any_case() {
-        for good in ["multipart/form-data; boundary=b", "Multipart/Mixed;Boundary=\"b\"; charset=x"] {
-            assert_eq!(MultipartReader::for_content_type(&b""[..], good).unwrap().boundary(), "b");
+        for good in ["multipart/form-data; boundary=b=?", "Multipart/Mixed;Boundary=\"b=?\"; charset=x"] {
+            assert_eq!(MultipartReader::for_content_type(&b""[..], good).unwrap().boundary(), "b=?");
         }
-        for bad in ["text/plain; boundary=b", "multipart/form-data", "multipart/form-data; boundary=\"\"", ""]
-        {
+        for bad in [
+            "text/plain; boundary=b",
+            "multipart/form-data",
+            "multipart/form-data; boundary=\"\"",
+            "",
+            "multipart/mixed; boundary=a; boundary=b",
+        ] {
             assert_eq!(kind(MultipartReader::for_content_type(&b""[..], bad)), ErrorKind::Form, "{bad}");
         }
     }

@@ -15,7 +15,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// ```
 /// use std::io::BufRead;
-/// use sessile::web::{HtmlForm, PartSource};
+/// use sessile::web::{MultipartForm, PartSource};
 ///
 /// struct Zeros(u64);
 ///
@@ -28,8 +28,9 @@ use crate::{Error, ErrorKind, Result};
 ///     }
 /// }
 ///
-/// let mut form = HtmlForm::new();
+/// let mut form = MultipartForm::new()?;
 /// form.add_part("nothing", Zeros(1 << 20));
+/// # Ok::<(), sessile::Error>(())
 /// ```
 pub trait PartSource: Send {
     /// The content, from its start: called once whenever the form is written. Its buffer is
@@ -131,9 +132,9 @@ impl fmt::Debug for BytesPart {
 /// and a file that was cut short fails the form.
 ///
 /// ```no_run
-/// use sessile::web::{FilePart, HtmlForm};
+/// use sessile::web::{FilePart, MultipartForm};
 ///
-/// let mut form = HtmlForm::new();
+/// let mut form = MultipartForm::new()?;
 /// form.add_part("photo", FilePart::open("holiday.jpg")?.with_media_type("image/jpeg"));
 /// # Ok::<(), sessile::Error>(())
 /// ```
