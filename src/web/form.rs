@@ -167,7 +167,10 @@ impl MultipartForm {
         MultipartForm::with_fields(Form::new())
     }
 
-    /// A form with these fields.
+    /// A form with these fields. The type is the encoding: a [`Form`] is urlencoded, this is
+    /// multipart.
+    #[doc(alias = "setEncoding")]
+    #[doc(alias = "getEncoding")]
     pub fn with_fields(fields: Form) -> Result<MultipartForm> {
         Ok(MultipartForm { boundary: create_boundary()?, fields, parts: Vec::new() })
     }

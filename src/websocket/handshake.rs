@@ -317,7 +317,8 @@ mod tests {
     #[test]
     fn what_is_no_handshake_is_refused_with_poco_s_codes() {
         use WebSocketErrorKind::{NoHandshake, NoKey, NoVersion, UnsupportedVersion};
-        let cases: [(&[(&str, &str)], WebSocketErrorKind, u16, u16); 12] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], WebSocketErrorKind, u16, u16);
+        let cases: [Case<'_>; 12] = [
             (&[("Upgrade", "")], NoHandshake, 1, 426),
             (&[("Upgrade", "h2c")], NoHandshake, 1, 426),
             (&[("Connection", "")], NoHandshake, 1, 426),

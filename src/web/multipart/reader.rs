@@ -594,7 +594,7 @@ mod tests {
         for round in 0..400 {
             let boundary = ["b", "--x", "a-b", "MIME_boundary_0123456789abcdef"][random.below(4)];
             let pieces: [&[u8]; 7] =
-                [b"\r\n", b"--", b"\r", b"\n--", b"text", boundary[1..].as_bytes(), b"\0\xff"];
+                [b"\r\n", b"--", b"\r", b"\n--", b"text", &boundary.as_bytes()[1..], b"\0\xff"];
             let parts: Vec<Vec<u8>> = (0..random.below(6))
                 .map(|_| (0..random.below(20)).flat_map(|_| pieces[random.below(7)].to_vec()).collect())
                 .filter(|part: &Vec<u8>| {

@@ -164,7 +164,7 @@ impl FilePart {
         }
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         // A pipe or a device has no length.
-        let length = metadata.is_file().then(|| metadata.len());
+        let length = metadata.is_file().then_some(metadata.len());
         Ok(FilePart { file, length, label: Label::new(OCTETS, name) })
     }
 
