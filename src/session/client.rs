@@ -100,8 +100,6 @@ pub struct HttpClientSession {
     expect_continue_timeout: Duration,
     on_interim: Option<OnInterim>,
     exchange: Exchange,
-    /// The end of the last exchange.
-    idle_since: Option<Instant>,
     /// How long the server said it keeps an idle connection.
     server_keep_alive: Option<Duration>,
 }
@@ -176,7 +174,6 @@ impl HttpClientSession {
                 sent_before: 0,
                 interim: 0,
             },
-            idle_since: None,
             server_keep_alive: None,
         }
     }
@@ -264,7 +261,12 @@ impl HttpClientSession {
     fn idle_for_too_long(&self, now: Instant) -> bool {
         let limit =
             self.server_keep_alive.map_or(self.keep_alive_timeout, |s| s.min(self.keep_alive_timeout));
-        self.idle_since.is_some_and(|since| now.saturating_duration_since(since) >= limit)
+        self.idle_since().is_some_and(|since| now.saturating_duration_since(since) >= limit)
+    }
+
+    /// The end of the last exchange on this connection.
+    fn idle_since(&self) -> Option<Instant> {
+        self.connection.input.last_read.filter(|_| self.exchange.state == State::Answered)
     }
 
     /// Makes a new connection to the host, closing the one there is. Blocks for at most the
@@ -300,7 +302,6 @@ impl HttpClientSession {
         log::debug!("connected to {}:{}", self.host, self.port);
         self.connection.attach_socket(stream)?;
         self.server_keep_alive = None;
-        self.idle_since = None;
         Ok(())
     }
 
@@ -313,20 +314,15 @@ impl HttpClientSession {
         if !self.connection.is_connected() {
             return false;
         }
-        let unanswered = matches!(self.exchange.state, State::Requested);
-        let (out, input) = self.connection.halves();
-        if unanswered {
-            out.poison(CloseReason::ContentUnfinished);
-        }
-        if self.exchange.state == State::Answered {
-            self.idle_since = input.last_read.or(self.idle_since);
+        if matches!(self.exchange.state, State::Requested | State::Peeked) {
+            self.connection.out_mut().poison(CloseReason::ContentUnfinished);
         }
         if !self.connection.settle(DRAIN, DRAIN_TIME) {
             return false;
         }
-        // A session over a stream of the caller's has nowhere else to go.
-        let first = self.exchange.state == State::Idle;
-        if self.host.is_empty() || first && self.idle_since.is_none() {
+        // A new connection has nothing to be looked at; one of the caller's has no substitute.
+        let Some(since) = self.idle_since() else { return true };
+        if self.host.is_empty() {
             return true;
         }
         let now = Instant::now();
@@ -335,8 +331,7 @@ impl HttpClientSession {
             self.connection.close();
             return false;
         }
-        let fresh = self.connection.input.drained
-            && self.idle_since.is_some_and(|since| now.saturating_duration_since(since) < FRESH);
+        let fresh = self.connection.input.drained && now.saturating_duration_since(since) < FRESH;
         if fresh || self.connection.is_reusable() {
             return true;
         }
@@ -345,6 +340,7 @@ impl HttpClientSession {
         false
     }
 
+    /// Connects, or settles the exchange before on a connection that can be reused.
     fn begin(&mut self, request: &Request) -> Result<()> {
         let framing = request_framing(request)?;
         self.connection.clear_last_error();
@@ -352,12 +348,31 @@ impl HttpClientSession {
         let (out, input) = self.connection.halves();
         out.deadline = total;
         input.track_reads = true;
+        let served = self.exchange.state == State::Answered;
         let reused = self.reuse();
         self.exchange.state = State::Idle;
         if !reused {
             self.connect()?;
         }
-        self.exchange.reused = reused && self.idle_since.is_some();
+        self.exchange.reused = reused && served;
+        self.write_request(request, framing)
+    }
+
+    /// Puts the head of a request into the buffer of the connection there is, without looking
+    /// whether it can be reused: for those who know that it can. `IllegalState` without a
+    /// connection, or while a response is due.
+    #[doc(alias = "sendRequestImpl")]
+    pub fn send_request_impl(&mut self, request: &Request) -> Result<BodyWriter<'_>> {
+        if self.awaiting().is_ok() {
+            return Err(Error::illegal_state("the response to the request before was not received"));
+        }
+        let framing = request_framing(request)?;
+        self.exchange.reused = false;
+        self.write_request(request, framing)?;
+        Ok(self.connection.upload_writer())
+    }
+
+    fn write_request(&mut self, request: &Request, framing: Framing) -> Result<()> {
         self.exchange.replay.clear();
         self.exchange.interim = 0;
         self.exchange.method.clone_from(request.method());

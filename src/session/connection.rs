@@ -369,9 +369,10 @@ impl Connection {
         (&self.out, &mut self.input, &mut self.data)
     }
 
-    /// Looks at a live stream, or runs something on it.
-    pub fn with_stream_mut<T>(&mut self, f: impl FnOnce(&mut Stream) -> T) -> Option<T> {
-        self.out_mut().wire_mut().ok().map(|wire| f(wire.stream_mut()))
+    /// The stream, while there is one.
+    #[doc(alias = "socket")]
+    pub fn stream_mut(&mut self) -> Option<&mut Stream> {
+        self.out_mut().wire_mut().ok().map(Wire::stream_mut)
     }
 
     /// Ends what is left of the last exchange. `true`: the connection is ready for another.

@@ -33,7 +33,7 @@ pub(crate) use server::{ResponseSender, http_date};
 pub use timeouts::Timeouts;
 
 use crate::message::{HeaderMap, Request, Response};
-use crate::net::AbortHandle;
+use crate::net::{AbortHandle, Stream};
 use crate::{Error, Result};
 
 /// The port of `http` URIs.
@@ -185,6 +185,12 @@ pub trait Session: Send {
     #[doc(alias = "sessionData")]
     fn session_data(&self) -> Option<&(dyn Any + Send)> {
         self.connection().data()
+    }
+
+    /// The stream of the connection: its addresses, its socket's options. What is read from
+    /// or written to it directly is missing in the session.
+    fn socket(&mut self) -> Option<&mut Stream> {
+        self.connection_mut().stream_mut()
     }
 
     /// Takes the connection out of the session, with what was already read from it.

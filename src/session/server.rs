@@ -252,7 +252,7 @@ impl HttpServerSession {
             !input.is_done() || input.has_input() || out.close_reason() == Some(CloseReason::Malformed);
         if unread
             || !matches!(
-                self.connection.with_stream_mut(|s| s.peek_nowait()),
+                self.connection.stream_mut().map(Stream::peek_nowait),
                 Some(Ok(Readiness::Nothing | Readiness::End))
             )
         {
