@@ -4,6 +4,7 @@
 //! a second time (RFC 9110, 9.2.2; RFC 9112, 9.3). What goes on the wire besides the caller's
 //! request is added here and nowhere else.
 
+use std::fmt;
 use std::io::Read;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
@@ -87,6 +88,7 @@ pub enum RetryPolicy {
 #[doc(alias = "HTTPClientSession")]
 pub struct HttpClientSession {
     connection: Connection,
+    layer: Option<Box<dyn Layer>>,
     host: String,
     port: u16,
     /// The value of `Host`.
@@ -105,6 +107,19 @@ pub struct HttpClientSession {
 }
 
 type OnInterim = Box<dyn FnMut(&Response) + Send>;
+
+/// What stands between a connected stream and the session, where that is not nothing: TLS.
+pub(crate) trait Layer: Send + fmt::Debug {
+    /// The port that the scheme implies.
+    fn default_port(&self) -> u16;
+
+    /// Whether nobody on the way to the peer can read or change what is sent.
+    fn is_secure(&self) -> bool;
+
+    /// Turns a stream that is connected to this peer into the one that HTTP is spoken on, by the
+    /// deadline. What stops calls on the stream stops this one too. Errors say their phase.
+    fn establish(&mut self, stream: Stream, host: &str, port: u16, deadline: Deadline) -> Result<Stream>;
+}
 
 /// What is known of the exchange under way.
 #[derive(Debug)]
@@ -154,6 +169,7 @@ impl HttpClientSession {
     pub fn unconnected() -> HttpClientSession {
         HttpClientSession {
             connection: Connection::new(),
+            layer: None,
             host: String::new(),
             port: HTTP_PORT,
             host_field: String::new(),
@@ -176,6 +192,17 @@ impl HttpClientSession {
             },
             server_keep_alive: None,
         }
+    }
+
+    /// The same over a layer, with its port.
+    #[allow(dead_code, reason = "the session over TLS comes next")]
+    pub(crate) fn over(layer: Box<dyn Layer>) -> HttpClientSession {
+        let port = layer.default_port();
+        HttpClientSession { layer: Some(layer), port, ..HttpClientSession::unconnected() }
+    }
+
+    fn default_port(&self) -> u16 {
+        self.layer.as_ref().map_or(HTTP_PORT, |layer| layer.default_port())
     }
 
     /// To an address.
@@ -202,7 +229,7 @@ impl HttpClientSession {
     fn assign_host(&mut self, host: String) {
         self.unix = host.starts_with('/').then(|| PathBuf::from(&host));
         self.host = if self.unix.is_some() { "localhost".to_owned() } else { host };
-        self.host_field = host_field(&self.host, self.port, HTTP_PORT);
+        self.host_field = host_field(&self.host, self.port, self.default_port());
     }
 
     fn while_unconnected(&self, what: &str) -> Result<()> {
@@ -298,6 +325,10 @@ impl HttpClientSession {
                         .map_err(|e| e.with_phase(Phase::Connect))?,
                 )
             }
+        };
+        let stream = match &mut self.layer {
+            Some(layer) => layer.establish(stream, &self.host, self.port, deadline)?,
+            None => stream,
         };
         log::debug!("connected to {}:{}", self.host, self.port);
         self.connection.attach_socket(stream)?;
@@ -559,7 +590,7 @@ impl ClientSession for HttpClientSession {
     fn set_port(&mut self, port: u16) -> Result<()> {
         self.while_unconnected("the port")?;
         self.port = port;
-        self.host_field = host_field(&self.host, port, HTTP_PORT);
+        self.host_field = host_field(&self.host, port, self.default_port());
         Ok(())
     }
 
@@ -627,6 +658,10 @@ impl ClientSession for HttpClientSession {
         self.connection.close();
         self.connection.abort_handle().reset();
         self.connection.clear_last_error();
+    }
+
+    fn is_secure(&self) -> bool {
+        self.layer.as_ref().is_some_and(|layer| layer.is_secure())
     }
 
     fn keep_alive_timeout(&self) -> Duration {
@@ -790,12 +825,76 @@ fn keep_alive_hint(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(seconds).saturating_sub(Duration::from_secs(1)))
 }
 
-impl std::fmt::Debug for HttpClientSession {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for HttpClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClientSession")
             .field("host", &self.host)
             .field("port", &self.port)
+            .field("layer", &self.layer)
             .field("connected", &self.connection.is_connected())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Pipe, Socket, pair};
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    /// Hands on what comes first, and says what it was asked for.
+    #[derive(Debug)]
+    struct Handing(std::sync::mpsc::Sender<(String, u16, Deadline, Pipe)>);
+
+    impl Layer for Handing {
+        fn default_port(&self) -> u16 {
+            443
+        }
+
+        fn is_secure(&self) -> bool {
+            true
+        }
+
+        fn establish(
+            &mut self,
+            mut stream: Stream,
+            host: &str,
+            port: u16,
+            deadline: Deadline,
+        ) -> Result<Stream> {
+            let (near, mut far) = pair();
+            let mut block = [0; 64];
+            let limit = Limit::stall(Duration::from_secs(5));
+            let n = stream.read(&mut block, &limit)?;
+            far.write_all(&block[..n]).unwrap();
+            self.0.send((host.to_owned(), port, deadline, far)).unwrap();
+            Ok(Stream::custom(near))
+        }
+    }
+
+    #[test]
+    fn a_layer_makes_the_session_s_stream_from_the_connected_one_by_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let peer = std::thread::spawn(move || {
+            let (mut peer, _): (TcpStream, _) = listener.accept().unwrap();
+            peer.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+            Socket::from_tcp(peer).unwrap()
+        });
+        let (asked, answers) = std::sync::mpsc::channel();
+        let mut session = HttpClientSession::over(Box::new(Handing(asked)));
+        assert_eq!((session.port(), session.is_secure()), (443, true));
+        session.set_host("127.0.0.1").unwrap();
+        assert_eq!(session.host_field, "127.0.0.1", "443 goes without saying");
+        session.set_port(port).unwrap();
+        session.send_request(&Request::get("/")).unwrap();
+        let mut response = Response::new();
+        session.receive_response(&mut response).unwrap();
+        assert_eq!(response.status(), StatusCode::NO_CONTENT);
+        let (host, asked_port, deadline, _far) = answers.recv().unwrap();
+        assert_eq!((host.as_str(), asked_port), ("127.0.0.1", port));
+        assert!(deadline.remaining().unwrap().is_some_and(|left| left <= Duration::from_secs(30)));
+        peer.join().unwrap();
     }
 }
