@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | Basic (RFC 7617) | [`BasicCredentials::authenticate`] | [`BasicCredentials::from_request`] and [`verify`](BasicCredentials::verify) |
 //! | Bearer (RFC 6750) | [`BearerCredentials::authenticate`] | [`BearerCredentials::from_request`] and [`verify`](BearerCredentials::verify) |
+#![cfg_attr(feature = "digest", doc = "| Digest (RFC 7616) | [`DigestCredentials`] | [`DigestVerifier`] |")]
 //!
 //! Secrets are wiped when they are dropped, are
 //! in no `Debug` and in no error, and are compared in constant time.
@@ -15,12 +16,20 @@
 mod basic;
 mod bearer;
 mod challenge;
+#[cfg(feature = "digest")]
+mod digest;
 mod params;
 mod secret;
 
 pub use basic::BasicCredentials;
 pub use bearer::BearerCredentials;
 pub use challenge::Challenge;
+#[cfg(feature = "digest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
+pub use digest::{
+    ContentHash, ContentHasher, DigestAlgorithm, DigestAuthorization, DigestCredentials, DigestGrant,
+    DigestOutcome, DigestSecret, DigestVerifier,
+};
 pub use params::AuthenticationParams;
 
 use crate::message::{StatusCode, names};
