@@ -9,6 +9,7 @@
 //! | Basic (RFC 7617) | [`BasicCredentials::authenticate`] | [`BasicCredentials::from_request`] and [`verify`](BasicCredentials::verify) |
 //! | Bearer (RFC 6750) | [`BearerCredentials::authenticate`] | [`BearerCredentials::from_request`] and [`verify`](BearerCredentials::verify) |
 #![cfg_attr(feature = "digest", doc = "| Digest (RFC 7616) | [`DigestCredentials`] | [`DigestVerifier`] |")]
+#![cfg_attr(feature = "ntlm", doc = "| NTLM (MS-NLMP, version 2) | [`NtlmCredentials`] | |")]
 //!
 //! Secrets are wiped when they are dropped, are
 //! in no `Debug` and in no error, and are compared in constant time.
@@ -18,6 +19,9 @@ mod bearer;
 mod challenge;
 #[cfg(feature = "digest")]
 mod digest;
+#[cfg(feature = "ntlm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ntlm")))]
+pub mod ntlm;
 mod params;
 mod secret;
 
@@ -30,6 +34,9 @@ pub use digest::{
     ContentHash, ContentHasher, DigestAlgorithm, DigestAuthorization, DigestCredentials, DigestGrant,
     DigestOutcome, DigestSecret, DigestVerifier,
 };
+#[cfg(feature = "ntlm")]
+#[cfg_attr(docsrs, doc(cfg(feature = "ntlm")))]
+pub use ntlm::NtlmCredentials;
 pub use params::AuthenticationParams;
 
 use crate::message::{StatusCode, names};
