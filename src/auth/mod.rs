@@ -11,23 +11,27 @@
 #![cfg_attr(feature = "digest", doc = "| Digest (RFC 7616) | [`DigestCredentials`] | [`DigestVerifier`] |")]
 #![cfg_attr(feature = "ntlm", doc = "| NTLM (MS-NLMP, version 2) | [`NtlmCredentials`] | |")]
 //!
-//! Secrets are wiped when they are dropped, are
+//! [`HttpCredentials`] is the front of all of them for a client: it has a user name and a
+//! password, and answers the strongest challenge. Secrets are wiped when they are dropped, are
 //! in no `Debug` and in no error, and are compared in constant time.
 
 mod basic;
 mod bearer;
 mod challenge;
+mod credentials;
 #[cfg(feature = "digest")]
 mod digest;
 #[cfg(feature = "ntlm")]
 #[cfg_attr(docsrs, doc(cfg(feature = "ntlm")))]
 pub mod ntlm;
 mod params;
+mod scheme;
 mod secret;
 
 pub use basic::BasicCredentials;
 pub use bearer::BearerCredentials;
 pub use challenge::Challenge;
+pub use credentials::HttpCredentials;
 #[cfg(feature = "digest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "digest")))]
 pub use digest::{
@@ -38,6 +42,7 @@ pub use digest::{
 #[cfg_attr(docsrs, doc(cfg(feature = "ntlm")))]
 pub use ntlm::NtlmCredentials;
 pub use params::AuthenticationParams;
+pub use scheme::{AuthScheme, ProxyAuthentication};
 
 use crate::message::{StatusCode, names};
 
