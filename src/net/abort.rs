@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 /// Stops what another thread is doing, in every phase: name resolution, connecting, TLS
 /// handshake, reading, writing.
 ///
-/// The blocked call returns [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) at once, and so does every later one,
-/// until the owner (a session, by `reset`) starts anew. Copies of a handle are the same handle.
-/// A handle keeps no connection open.
+/// The blocked call returns [`ErrorKind::Aborted`](crate::ErrorKind::Aborted) at once, and so does
+/// every later one, until the owner (a session, by `reset`) starts anew. Copies of a handle are the
+/// same handle. A handle keeps no connection open.
 ///
 /// ```
 /// use sessile::net::{AbortHandle, Limit, Transport, pair};
@@ -84,7 +84,8 @@ impl AbortHandle {
     /// that was called already.
     ///
     /// For those who write a [`Transport`](crate::net::Transport). Whoever waits looks at
-    /// [`is_aborted`](AbortHandle::is_aborted) before each wait and after it, under the lock that `interrupt` takes.
+    /// [`is_aborted`](AbortHandle::is_aborted) before each wait and after it, under the lock that
+    /// `interrupt` takes.
     pub fn register(&self, target: Weak<dyn Interrupt>) -> Result<()> {
         self.register_and(target, || ())
     }

@@ -102,9 +102,9 @@ impl fmt::Debug for ConnectOptions {
 
 /// Connects to the first of these addresses that answers, with `TCP_NODELAY`.
 ///
-/// The families take turns, beginning with that of the first address; the next address is tried when one fails, or 250 ms
-/// after it was begun, and the earlier ones go on meanwhile (happy eyeballs, RFC 8305). Of a longer list the
-/// first 32 are tried.
+/// The families take turns, beginning with that of the first address; the next address is tried
+/// when one fails, or 250 ms after it was begun, and the earlier ones go on meanwhile (happy
+/// eyeballs, RFC 8305). Of a longer list the first 32 are tried.
 ///
 /// The error is [`ErrorKind::Connect`], or `Timeout` or `Aborted` in [`Phase::Connect`].
 pub fn connect(
@@ -294,7 +294,7 @@ fn knock(path: &Path, options: &ConnectOptions, deadline: Deadline, abort: &Abor
     abort.check()?;
     let target = SockAddr::unix(path).map_err(failed)?;
     let os = socket2::Socket::new(Domain::UNIX, Type::STREAM, None).map_err(failed)?;
-    let socket = Socket::fresh(os, abort)?;
+    let socket = Socket::fresh_unix(os, abort)?;
     if let Some(hook) = &options.hook {
         hook(&socket).map_err(failed)?;
     }
@@ -318,3 +318,6 @@ const IN_PROGRESS: i32 = if cfg!(any(target_os = "linux", target_os = "android")
 } else {
     36
 };
+
+#[cfg(test)]
+mod tests;

@@ -127,8 +127,8 @@ impl Listener {
 
     /// Waits for the next connection. `None` after [`stop`](Listener::stop).
     ///
-    /// Errors are the system's own, for the caller to tell those of one connection from those that call for a pause
-    /// (no descriptors left).
+    /// Errors are the system's own, for the caller to tell those of one connection from those that
+    /// call for a pause (no descriptors left).
     #[doc(alias = "acceptConnection")]
     pub fn accept(&self) -> io::Result<Option<Incoming>> {
         loop {
@@ -177,16 +177,20 @@ impl Listener {
         if !self.is_unix && !cfg!(any(target_os = "linux", target_os = "android")) {
             os.set_tcp_nodelay(true)?;
         }
-        let socket = Socket::fresh(os, &AbortHandle::new())?;
-        Ok(Some((if self.is_unix { Stream::Unix(socket) } else { Stream::Tcp(socket) }, peer)))
+        #[cfg(unix)]
+        if self.is_unix {
+            return Ok(Some((Stream::Unix(Socket::fresh_unix(os, &AbortHandle::new())?), None)));
+        }
+        Ok(Some((Stream::Tcp(Socket::fresh(os, &AbortHandle::new())?), peer)))
     }
 
-    /// Has [`accept`](Listener::accept) return `None` from now on, on whatever thread it waits. The socket goes on listening:
-    /// take what is left with [`accept_nowait`](Listener::accept_nowait), then [`close`](Listener::close).
+    /// Has [`accept`](Listener::accept) return `None` from now on, on whatever thread it waits. The
+    /// socket goes on listening: take what is left with [`accept_nowait`](Listener::accept_nowait),
+    /// then [`close`](Listener::close).
     ///
-    /// The acceptor is woken by a connection to ourselves. Where that is impossible (the path of a Unix socket
-    /// was removed), a socket that was bound here is shut down; one that was made elsewhere wakes with
-    /// the next connection.
+    /// The acceptor is woken by a connection to ourselves. Where that is impossible (the path of a
+    /// Unix socket was removed), a socket that was bound here is shut down; one that was made
+    /// elsewhere wakes with the next connection.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::SeqCst);
         if self.wake().is_err() && !self.inherited {
@@ -310,3 +314,6 @@ fn is_left_over(path: &Path, address: &SockAddr) -> io::Result<bool> {
 /// Connections that the system completes before they are accepted. What it allows at most is the smaller one
 /// (Linux: `net.core.somaxconn`, 4096).
 const BACKLOG: i32 = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,9 @@ mod pipe;
 mod resolve;
 mod socket;
 mod stream;
+#[cfg(test)]
+pub(crate) mod testing;
+mod timer;
 mod wire;
 
 pub use abort::{AbortHandle, Interrupt};

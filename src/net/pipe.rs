@@ -333,3 +333,80 @@ impl Transport for Counting {
         self.stream.is_secure()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+    use std::net::Shutdown;
+
+    use crate::Result;
+    use crate::net::testing::{aborted, lasts, millis};
+    use crate::net::{AbortHandle, Deadline, Limit, Pipe, Readiness, Transport, pair};
+
+    fn write(pipe: &mut Pipe, bytes: &[u8]) -> Result<usize> {
+        pipe.write_vectored(&[IoSlice::new(bytes)], &Limit::stall(millis(100)))
+    }
+
+    #[test]
+    fn bytes_arrive_in_order_and_a_dropped_end_is_an_end_behind_them() {
+        let (mut near, mut far) = Pipe::pair_holding(10);
+        let parts = [IoSlice::new(b"abcdef"), IoSlice::new(b""), IoSlice::new(b"ghijkl")];
+        assert_eq!(near.write_vectored(&parts, &Limit::none()).unwrap(), 10);
+        let mut bytes = [0; 4];
+        assert_eq!(far.read(&mut bytes, &Limit::none()).unwrap(), 4);
+        assert_eq!(write(&mut near, b"klmnopqr").unwrap(), 4);
+        drop(near);
+        let mut bytes = [0; 16];
+        assert_eq!(far.read(&mut bytes, &Limit::none()).unwrap(), 10);
+        assert_eq!(&bytes[..10], b"efghijklmn");
+        assert_eq!(far.read(&mut bytes, &Limit::none()).unwrap(), 0);
+        let error = write(&mut far, b"x").unwrap_err();
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn limits_hold_in_both_directions() {
+        let (mut near, mut far) = Pipe::pair_holding(10);
+        let limit = Limit::stall(millis(80));
+        assert!(lasts(millis(80), || near.read(&mut [0; 8], &limit)).unwrap_err().is_timeout());
+        write(&mut near, &[0; 10]).unwrap();
+        let limit = Limit::from(Deadline::after(millis(80)));
+        let parts = [IoSlice::new(b"x")];
+        assert!(lasts(millis(80), || near.write_vectored(&parts, &limit)).unwrap_err().is_timeout());
+        assert!(far.read(&mut [0; 8], &limit).unwrap_err().is_timeout());
+    }
+
+    #[test]
+    fn an_abort_ends_a_read_and_a_write_and_the_peer_sees_an_end() {
+        let (mut near, mut far) = Pipe::pair_holding(10);
+        let abort = AbortHandle::new();
+        near.attach_abort(&abort).unwrap();
+        write(&mut near, b"last").unwrap();
+        let outcome = aborted(&abort, move || (near.read(&mut [0; 8], &Limit::none()), near));
+        assert!(outcome.0.unwrap_err().is_aborted());
+        let mut near = outcome.1;
+        assert!(near.peek_nowait().unwrap_err().is_aborted());
+        assert_eq!(far.read(&mut [0; 8], &Limit::none()).unwrap(), 4);
+        assert_eq!(far.read(&mut [0; 8], &Limit::none()).unwrap(), 0);
+        assert!(write(&mut far, b"x").is_err());
+
+        let (mut near, _far) = Pipe::pair_holding(10);
+        let abort = AbortHandle::new();
+        near.attach_abort(&abort).unwrap();
+        write(&mut near, &[0; 10]).unwrap();
+        let outcome = aborted(&abort, move || near.write_vectored(&[IoSlice::new(b"x")], &Limit::none()));
+        assert!(outcome.unwrap_err().is_aborted());
+    }
+
+    #[test]
+    fn half_a_close_leaves_the_other_half() {
+        let (mut near, mut far) = pair();
+        near.shutdown(Shutdown::Write, &Limit::none()).unwrap();
+        assert_eq!(far.peek_nowait().unwrap(), Readiness::End);
+        assert!(write(&mut near, b"x").is_err());
+        write(&mut far, b"answer").unwrap();
+        assert_eq!(near.peek_nowait().unwrap(), Readiness::Data);
+        assert_eq!(near.read(&mut [0; 16], &Limit::none()).unwrap(), 6);
+        assert_eq!(near.peek_nowait().unwrap(), Readiness::Nothing);
+    }
+}

@@ -221,3 +221,130 @@ impl Drop for Helper {
 /// The most helpers that may be left behind at once. Each holds a thread until the system's own time-out,
 /// some 30 seconds by default.
 const MOST_ABANDONED: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::testing::{aborted, lasts, millis};
+    use std::sync::mpsc;
+
+    fn counter() -> &'static AtomicUsize {
+        Box::leak(Box::default())
+    }
+
+    fn ask(host: &str, resolver: impl Resolve + 'static, deadline: Deadline) -> Result<Vec<SocketAddr>> {
+        resolve(host, 80, &(Arc::new(resolver) as Arc<dyn Resolve>), deadline, &AbortHandle::new())
+    }
+
+    fn never_asked(_: &str, _: u16) -> io::Result<Vec<SocketAddr>> {
+        panic!("nobody must be asked")
+    }
+
+    /// Blocks until the sender is dropped.
+    fn blocking() -> (mpsc::Sender<()>, Arc<dyn Resolve>) {
+        let (sender, receiver) = mpsc::channel();
+        let receiver = Mutex::new(receiver);
+        let resolver = move |_: &str, _: u16| -> io::Result<Vec<SocketAddr>> {
+            let _ = receiver.lock().unwrap().recv();
+            Err(io::ErrorKind::NotFound.into())
+        };
+        (sender, Arc::new(resolver))
+    }
+
+    #[track_caller]
+    fn wait_for(counter: &AtomicUsize, n: usize) {
+        let start = Instant::now();
+        while counter.load(Ordering::Relaxed) != n {
+            assert!(start.elapsed() < Duration::from_secs(5), "still {}", counter.load(Ordering::Relaxed));
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn an_address_needs_no_resolver() {
+        for (host, address) in [
+            ("127.0.0.1", "127.0.0.1:80"),
+            ("::1", "[::1]:80"),
+            ("[::1]", "[::1]:80"),
+            ("[2001:db8::7]", "[2001:db8::7]:80"),
+        ] {
+            assert_eq!(ask(host, never_asked, Deadline::never()).unwrap(), [address.parse().unwrap()]);
+        }
+    }
+
+    #[test]
+    fn the_system_knows_this_host() {
+        let found = ask("localhost", SystemResolver, Deadline::after(millis(5000))).unwrap();
+        assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
+    }
+
+    #[test]
+    fn a_failure_says_which_name_and_why() {
+        let unknown =
+            |_: &str, _: u16| -> io::Result<Vec<SocketAddr>> { Err(io::ErrorKind::NotFound.into()) };
+        let error = ask("nowhere.invalid", unknown, Deadline::never()).unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Resolve, Some(Phase::Resolve)));
+        assert!(error.to_string().contains("nowhere.invalid"));
+        assert!(std::error::Error::source(&error).is_some());
+
+        let empty = |_: &str, _: u16| -> io::Result<Vec<SocketAddr>> { Ok(Vec::new()) };
+        assert_eq!(ask("empty.invalid", empty, Deadline::never()).unwrap_err().kind(), ErrorKind::Resolve);
+    }
+
+    #[test]
+    fn a_resolver_that_panics_is_an_error_and_no_wait_without_end() {
+        let panics =
+            |_: &str, _: u16| -> io::Result<Vec<SocketAddr>> { std::panic::resume_unwind(Box::new(())) };
+        assert_eq!(ask("a.invalid", panics, Deadline::never()).unwrap_err().kind(), ErrorKind::Resolve);
+    }
+
+    #[test]
+    fn a_lookup_ends_at_its_deadline_and_one_in_the_past_is_over_at_once() {
+        let (hold, resolver) = blocking();
+        let deadline = Deadline::after(millis(150));
+        let outcome = lasts(millis(150), || {
+            resolve_counting(counter(), "a.invalid", 80, &resolver, deadline, &AbortHandle::new())
+        });
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Timeout, Some(Phase::Resolve)));
+        drop(hold);
+        for host in ["a.invalid", "127.0.0.1"] {
+            let past = Deadline::at(Instant::now());
+            assert!(lasts(Duration::ZERO, || ask(host, never_asked, past)).unwrap_err().is_timeout());
+        }
+    }
+
+    #[test]
+    fn an_abort_ends_a_lookup_that_blocks() {
+        let (_hold, resolver) = blocking();
+        let abort = AbortHandle::new();
+        let handle = abort.clone();
+        let outcome =
+            aborted(&abort, move || resolve("a.invalid", 80, &resolver, Deadline::never(), &handle));
+        let error = outcome.unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Aborted, Some(Phase::Resolve)));
+        let again =
+            resolve("127.0.0.1", 80, &(Arc::new(never_asked) as Arc<dyn Resolve>), Deadline::never(), &abort);
+        assert!(again.unwrap_err().is_aborted());
+    }
+
+    #[test]
+    fn helpers_that_are_left_behind_are_counted_until_they_end_and_limited() {
+        let counter = counter();
+        let (hold, resolver) = blocking();
+        let ask = |millis_left| {
+            let deadline = Deadline::after(millis(millis_left));
+            resolve_counting(counter, "a.invalid", 80, &resolver, deadline, &AbortHandle::new()).unwrap_err()
+        };
+        for n in 1..=MOST_ABANDONED {
+            assert!(ask(1).is_timeout());
+            assert_eq!(counter.load(Ordering::Relaxed), n);
+        }
+        let error = lasts(Duration::ZERO, || ask(10_000));
+        assert_eq!(error.kind(), ErrorKind::Resolve);
+        drop(hold);
+        wait_for(counter, 0);
+        assert_eq!(ask(10_000).kind(), ErrorKind::Resolve);
+        assert_eq!(counter.load(Ordering::Relaxed), 0);
+    }
+}

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::abort::{AbortHandle, Interrupt};
-use crate::net::deadline::Limit;
+use crate::net::deadline::{Elapsed, Limit};
 use crate::net::stream::Readiness;
+use crate::net::timer::{FOREVER, Wait, micros};
 
 /// A connected TCP or Unix stream socket, whose calls obey a [`Limit`] and an [`AbortHandle`].
 ///
@@ -63,10 +64,12 @@ struct Inner {
     /// What the kernel's two timers are set to, in microseconds.
     receive_timer: AtomicU64,
     send_timer: AtomicU64,
+    /// The most that one system call is given to write.
+    piece: usize,
     /// The descriptor does not block just now, because a file is being sent.
     sending_file: AtomicBool,
     #[cfg(test)]
-    armings: AtomicU64,
+    settings: AtomicU64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,39 +84,50 @@ impl Socket {
     pub fn from_tcp(stream: TcpStream) -> Result<Socket> {
         let os = socket2::Socket::from(stream);
         os.set_tcp_nodelay(true).map_err(failed)?;
-        Socket::adopt(os)
+        Socket::adopt(os, PIECE)
     }
 
     /// Takes over a connected Unix stream: it blocks from now on.
     #[cfg(unix)]
     pub fn from_unix(stream: std::os::unix::net::UnixStream) -> Result<Socket> {
-        Socket::adopt(socket2::Socket::from(stream))
+        Socket::adopt(socket2::Socket::from(stream), UNIX_PIECE)
     }
 
-    fn adopt(os: socket2::Socket) -> Result<Socket> {
+    fn adopt(os: socket2::Socket, piece: usize) -> Result<Socket> {
         os.set_nonblocking(false).map_err(failed)?;
         os.set_read_timeout(None).map_err(failed)?;
         os.set_write_timeout(None).map_err(failed)?;
-        Socket::fresh(os, &AbortHandle::new())
+        Socket::over(os, &AbortHandle::new(), piece)
     }
 
-    /// A socket whose timers were never set, and which blocks.
+    /// A TCP socket whose timers were never set, and which blocks.
     pub(crate) fn fresh(os: socket2::Socket, abort: &AbortHandle) -> Result<Socket> {
+        Socket::over(os, abort, PIECE)
+    }
+
+    /// A Unix socket whose timers were never set, and which blocks.
+    #[cfg(unix)]
+    pub(crate) fn fresh_unix(os: socket2::Socket, abort: &AbortHandle) -> Result<Socket> {
+        Socket::over(os, abort, UNIX_PIECE)
+    }
+
+    fn over(os: socket2::Socket, abort: &AbortHandle, piece: usize) -> Result<Socket> {
         let inner = Inner {
             os,
             receive_timer: AtomicU64::new(FOREVER),
             send_timer: AtomicU64::new(FOREVER),
+            piece,
             sending_file: AtomicBool::new(false),
             #[cfg(test)]
-            armings: AtomicU64::new(0),
+            settings: AtomicU64::new(0),
         };
         let socket = Socket { inner: Arc::new(inner), abort: abort.clone() };
         abort.register(socket.target())?;
         Ok(socket)
     }
 
-    /// Has `begin` start to connect the socket, without waiting. An abort comes before that, or finds the socket
-    /// connecting; a socket that does neither could not be stopped.
+    /// Has `begin` start to connect the socket, without waiting. An abort comes before that, or
+    /// finds the socket connecting; a socket that does neither could not be stopped.
     pub(crate) fn begin<T>(&self, begin: impl FnOnce(&socket2::Socket) -> T) -> Result<T> {
         self.abort.register_and(self.target(), || begin(&self.inner.os))
     }
@@ -126,17 +140,17 @@ impl Socket {
     }
 
     /// Writes of these parts, in their order and without copying them together, what the
-    /// system takes, but at most 256 KiB, so that limits are looked at in between. Waits only
-    /// while it takes nothing.
+    /// system takes within the limit, and says how much that was. Takes at most 256 KiB, so that limits
+    /// are looked at in between.
     #[doc(alias = "sendBytes")]
     #[inline]
     pub fn write_vectored(&self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize> {
         if let [part] = parts {
-            let part = &part[..part.len().min(PIECE)];
+            let part = &part[..part.len().min(self.inner.piece)];
             return self.run(Way::Send, limit, |os| os.send_with_flags(part, SILENT));
         }
         let mut clipped = [IoSlice::new(&[]); MOST_PARTS];
-        let parts = clip(parts, &mut clipped);
+        let parts = clip(parts, self.inner.piece, &mut clipped);
         self.run(Way::Send, limit, |os| os.send_vectored_with_flags(parts, SILENT))
     }
 
@@ -315,8 +329,8 @@ impl Socket {
         self.watch_connecting(limit)
     }
 
-    /// Connects to an address whose listener may be busy, where the wait for it can't be interrupted: in short
-    /// turns, between which the limit and the abort flag are looked at.
+    /// Connects to an address whose listener may be busy, where the wait for it can't be
+    /// interrupted: in short turns, between which the limit and the abort flag are looked at.
     #[cfg(unix)]
     pub(crate) fn connect_by_turns(&self, target: &socket2::SockAddr, limit: &Limit) -> Result<()> {
         let end = limit.remaining()?.and_then(|left| Instant::now().checked_add(left));
@@ -326,7 +340,7 @@ impl Socket {
             if left.is_zero() {
                 return Err(timed_out(Way::Send));
             }
-            self.arm(Way::Send, (left.as_micros() as u64).max(1))?;
+            self.set_timer(Way::Send, micros(left))?;
             match self.inner.os.connect(target) {
                 Ok(()) => return Ok(()),
                 Err(error) if is_wake_up(&error) || error.kind() == io::ErrorKind::Interrupted => {}
@@ -345,7 +359,7 @@ impl Socket {
     }
 
     /// [`wait_connected`](Socket::wait_connected) where the system offers nothing to wait by.
-    fn watch_connecting(&self, limit: &Limit) -> Result<()> {
+    pub(crate) fn watch_connecting(&self, limit: &Limit) -> Result<()> {
         let end = limit.remaining()?.and_then(|left| Instant::now().checked_add(left));
         while !self.is_connected()? {
             let left = end.map_or(LOOK_AGAIN, |end| end.saturating_duration_since(Instant::now()));
@@ -366,10 +380,9 @@ impl Socket {
         mut act: impl FnMut(&socket2::Socket) -> io::Result<usize>,
     ) -> Result<usize> {
         self.abort.check()?;
-        let mut wait = Wait::begin(way, limit)?;
-        let timer = self.timer(way);
-        if timer.load(Ordering::Relaxed) > wait.longest {
-            self.arm(way, wait.timer)?;
+        let mut wait = Wait::begin(limit).map_err(|_| timed_out(way))?;
+        if let Some(best) = wait.needs(self.timer(way).load(Ordering::Relaxed)) {
+            self.set_timer(way, best)?;
         }
         loop {
             match act(&self.inner.os) {
@@ -384,37 +397,24 @@ impl Socket {
     #[cold]
     fn woken(&self, way: Way, error: io::Error, limit: &Limit, wait: &mut Wait) -> Result<()> {
         self.abort.check()?;
-        let over = is_wake_up(&error);
-        let by_signal = error.kind() == io::ErrorKind::Interrupted;
-        let not_blocking = over && self.inner.sending_file.load(Ordering::Acquire);
-        if !over && !by_signal {
-            return Err(failed(error));
-        }
-        if not_blocking {
-            thread::yield_now();
-        }
-        let armed = self.timer(way).load(Ordering::Relaxed);
-        if wait.end.is_none() {
-            // No clock was read when this call began. It has waited as long as the timer was
-            // set to, if that is what woke it; otherwise the time counts from here.
-            let Some(stall) = limit.stall else { return Ok(()) };
-            let waited = if over && !not_blocking { Duration::from_micros(armed) } else { Duration::ZERO };
-            let left = stall.saturating_sub(waited);
-            if left < Duration::from_micros(1) {
-                return Err(timed_out(way));
+        let set = self.timer(way).load(Ordering::Relaxed);
+        let ran = if !is_wake_up(&error) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(failed(error));
             }
-            wait.end = Instant::now().checked_add(left);
+            None
+        } else if self.inner.sending_file.load(Ordering::Acquire) {
+            // Another thread sends a file just now.
+            thread::yield_now();
+            None
+        } else {
+            Some(set)
+        };
+        match wait.goes_on(limit, set, ran) {
+            Ok(Some(best)) => self.set_timer(way, best),
+            Ok(None) => Ok(()),
+            Err(Elapsed) => Err(timed_out(way)),
         }
-        let Some(end) = wait.end else { return Ok(()) };
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(timed_out(way));
-        }
-        wait.set(left, true);
-        if armed > wait.longest || armed < wait.timer / 2 {
-            self.arm(way, wait.timer)?;
-        }
-        Ok(())
     }
 
     fn timer(&self, way: Way) -> &AtomicU64 {
@@ -425,7 +425,7 @@ impl Socket {
     }
 
     #[cold]
-    fn arm(&self, way: Way, micros: u64) -> Result<()> {
+    fn set_timer(&self, way: Way, micros: u64) -> Result<()> {
         let length = (micros != FOREVER).then(|| Duration::from_micros(micros));
         match way {
             Way::Receive => self.inner.os.set_read_timeout(length),
@@ -434,58 +434,8 @@ impl Socket {
         .map_err(failed)?;
         self.timer(way).store(micros, Ordering::Relaxed);
         #[cfg(test)]
-        self.inner.armings.fetch_add(1, Ordering::Relaxed);
+        self.inner.settings.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-}
-
-/// How long one call may still wait, and what that means for the kernel's timer.
-struct Wait {
-    /// When it is over. Not known without a deadline, until the first wake-up.
-    end: Option<Instant>,
-    /// The longest setting of the timer that will do, in microseconds.
-    longest: u64,
-    /// What to set it to where it is longer.
-    timer: u64,
-}
-
-impl Wait {
-    #[inline]
-    fn begin(way: Way, limit: &Limit) -> Result<Wait> {
-        let mut wait = Wait { end: None, longest: LONGEST_TIMER, timer: LONGEST_TIMER };
-        match (limit.stall, limit.deadline.instant()) {
-            (None, None) => {}
-            (Some(stall), None) if stall.is_zero() => return Err(timed_out(way)),
-            (Some(stall), None) => wait.set(stall, false),
-            (stall, Some(deadline)) => {
-                let now = Instant::now();
-                let to_deadline = deadline.saturating_duration_since(now);
-                let left = stall.map_or(to_deadline, |stall| stall.min(to_deadline));
-                if left.is_zero() {
-                    return Err(timed_out(way));
-                }
-                wait.end = Some(now + left);
-                wait.set(left, left > to_deadline / 2);
-            }
-        }
-        Ok(wait)
-    }
-
-    /// Sets the timer's bounds for a wait of this length.
-    ///
-    /// A timer may run an eighth longer than it is set to (Linux: timers sit in wheels). One that must be
-    /// `exact` is set to half of what is left, again and again until little is left. That is
-    /// also what spares a system call for each read on the way to a deadline: half the time
-    /// passes before the timer is too long.
-    #[inline]
-    fn set(&mut self, left: Duration, exact: bool) {
-        let left =
-            left.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(left.subsec_micros())).max(1);
-        (self.longest, self.timer) =
-            if exact && left > LITTLE { (left / 8 * 7, left / 2) } else { (left, left) };
-        if cfg!(windows) {
-            (self.longest, self.timer) = (self.longest.min(TURN_MICROS), self.timer.min(TURN_MICROS));
-        }
     }
 }
 
@@ -520,8 +470,11 @@ impl std::os::windows::io::AsSocket for Socket {
 }
 
 /// As many of the parts, and as much of the last one, as one piece may hold.
-fn clip<'a>(parts: &'a [IoSlice<'a>], into: &'a mut [IoSlice<'a>; MOST_PARTS]) -> &'a [IoSlice<'a>] {
-    let mut room = PIECE;
+fn clip<'a>(
+    parts: &'a [IoSlice<'a>],
+    mut room: usize,
+    into: &'a mut [IoSlice<'a>; MOST_PARTS],
+) -> &'a [IoSlice<'a>] {
     let mut used = 0;
     for part in parts.iter().filter(|part| !part.is_empty()).take(MOST_PARTS) {
         let length = part.len().min(room);
@@ -569,20 +522,14 @@ fn timed_out(way: Way) -> Error {
     Error::new(ErrorKind::Timeout, what)
 }
 
-/// The timer is not set.
-const FOREVER: u64 = u64::MAX;
-
-/// The longest setting of a timer. On Windows a `shutdown` does not wake every call, so that
-/// the abort flag has to be looked at now and then.
-const LONGEST_TIMER: u64 = if cfg!(windows) { TURN_MICROS } else { FOREVER };
-const TURN_MICROS: u64 = 100_000;
-
-/// Microseconds for which a timer is exact enough as it is.
-const LITTLE: u64 = 32_000;
-
 /// The most that one system call is given to write. Blocks above 256 KiB fall out of the
 /// second-level cache, and a call that takes long can't look at its limits.
 const PIECE: usize = 256 << 10;
+
+/// The same for Unix sockets. Linux takes a write apart into blocks of this size, and the timer begins
+/// anew for each.
+#[cfg(unix)]
+const UNIX_PIECE: usize = 32 << 10;
 
 /// The most parts of one vectored write. More than any caller has; the system's limit is 1024.
 const MOST_PARTS: usize = 16;
@@ -626,3 +573,6 @@ const SILENT: i32 = if cfg!(any(target_os = "linux", target_os = "android")) {
 } else {
     0
 };
+
+#[cfg(test)]
+mod tests;

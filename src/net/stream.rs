@@ -108,8 +108,8 @@ pub trait Transport: Send + fmt::Debug {
     /// can be taken. Bytes that were taken are on their way: there is no flush.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize>;
 
-    /// Looks at what a read would find, without waiting and without taking it. A connection is looked at before it
-    /// is used again; where this can't be told, say [`Readiness::Nothing`].
+    /// Looks at what a read would find, without waiting and without taking it. A connection is
+    /// looked at before it is used again; where this can't be told, say [`Readiness::Nothing`].
     fn peek_nowait(&mut self) -> Result<Readiness>;
 
     /// Whether a read would return bytes that are no longer in any socket, decrypted ones for instance.
@@ -122,7 +122,8 @@ pub trait Transport: Send + fmt::Debug {
     fn shutdown(&mut self, how: Shutdown, limit: &Limit) -> Result<()>;
 
     /// Has every call on this transport, blocked ones too, return `Aborted` once `abort` is used:
-    /// keep a clone to look at, and [register](AbortHandle::register) what wakes the call. Replaces the handle before.
+    /// keep a clone to look at, and [register](AbortHandle::register) what wakes the call. Replaces
+    /// the handle before.
     fn attach_abort(&mut self, abort: &AbortHandle) -> Result<()>;
 
     /// The address of this end, if it has one.
@@ -242,8 +243,8 @@ impl Stream {
         }
     }
 
-    /// The socket under the stream, for its options and to end it from elsewhere. What is read or written on it
-    /// directly is missing in the stream.
+    /// The socket under the stream, for its options and to end it from elsewhere. What is read or
+    /// written on it directly is missing in the stream.
     #[doc(alias = "impl")]
     pub fn socket(&self) -> Option<&Socket> {
         match self {
@@ -268,4 +269,53 @@ fn believe(n: usize, most: usize) -> Result<usize> {
         return Err(Error::illegal_state("the transport says that it moved more bytes than it was given"));
     }
     Ok(n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Boastful;
+
+    impl Transport for Boastful {
+        fn read(&mut self, buf: &mut [u8], _: &Limit) -> Result<usize> {
+            Ok(buf.len() + 1)
+        }
+        fn write_vectored(&mut self, _: &[IoSlice<'_>], _: &Limit) -> Result<usize> {
+            Ok(usize::MAX)
+        }
+        fn peek_nowait(&mut self) -> Result<Readiness> {
+            Ok(Readiness::Nothing)
+        }
+        fn shutdown(&mut self, _: Shutdown, _: &Limit) -> Result<()> {
+            Ok(())
+        }
+        fn attach_abort(&mut self, _: &AbortHandle) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_transport_that_counts_wrongly_is_an_error_and_no_panic() {
+        let mut stream = Stream::custom(Boastful);
+        assert!(stream.read(&mut [0; 8], &Limit::none()).is_err());
+        assert!(stream.write_vectored(&[IoSlice::new(b"x")], &Limit::none()).is_err());
+        assert!(!stream.has_buffered() && !stream.is_secure());
+    }
+
+    #[test]
+    fn streams_go_to_other_threads() {
+        fn send<T: Send + 'static>() {}
+        send::<Stream>();
+        send::<Box<dyn Transport>>();
+    }
+
+    #[test]
+    fn a_stream_over_a_socket_shows_it() {
+        let (near, far) = crate::net::testing::tcp_pair();
+        let (near, far) = (Stream::Tcp(near), Stream::Tcp(far));
+        assert_eq!(near.local_addr(), far.peer_addr());
+        assert!(near.socket().is_some() && near.plain_socket().is_some());
+    }
 }
