@@ -7,7 +7,7 @@
 
 use crate::Result;
 
-/// Enough for nearly every head, and all that an idle connection keeps.
+/// Enough for nearly every head.
 const START: usize = 4 * 1024;
 
 /// Reads of this size cost least for each byte.
@@ -80,9 +80,9 @@ impl ReadBuffer {
         }
     }
 
-    /// Gives back the memory if nothing is in it and it is more than an idle connection needs.
+    /// Gives back the memory if nothing is in it.
     pub(crate) fn release(&mut self) {
-        if self.start == self.end && self.bytes.len() > START {
+        if self.start == self.end {
             self.bytes = Vec::new();
             self.clear();
         }

@@ -235,6 +235,13 @@ impl Socket {
         }
     }
 
+    /// Waits until there is something to read, and leaves it there.
+    pub(crate) fn wait_readable(&self, limit: &Limit) -> Result<Readiness> {
+        let mut byte = [MaybeUninit::uninit()];
+        let n = self.run(Way::Receive, limit, |os| os.recv_with_flags(&mut byte, PEEK))?;
+        Ok(if n == 0 { Readiness::End } else { Readiness::Data })
+    }
+
     fn peek_byte(&self) -> io::Result<usize> {
         let mut byte = [MaybeUninit::uninit()];
         if let Some(dont_wait) = DONT_WAIT {

@@ -7,9 +7,13 @@
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::connection::detach;
+use super::detached::Detached;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use super::timeouts::Timeouts;
 use crate::message::HeaderMap;
+use crate::net::{Deadline, Pace, Readiness, Stream};
 use crate::proto::CloseReason;
 use crate::{Error, ErrorKind, Result};
 
@@ -118,6 +122,43 @@ impl<'a> BodyReader<'a> {
         }
     }
 
+    /// Takes the connection away from its session, with the bytes that were read and not taken.
+    pub(crate) fn detach(&mut self) -> Result<Detached> {
+        detach(&mut lock(self.out), self.input)
+    }
+
+    /// Whether the peer has closed its side, as far as can be told without waiting and without reading.
+    pub(crate) fn peer_closed(&mut self) -> bool {
+        match lock(self.out).wire_mut() {
+            Ok(wire) => !matches!(wire.stream_mut().peek_nowait(), Ok(Readiness::Nothing | Readiness::Data)),
+            Err(_) => true,
+        }
+    }
+
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        lock(self.out).times
+    }
+
+    /// Changes how long the rest of this exchange may take.
+    pub(crate) fn set_timeouts(&mut self, times: Timeouts) {
+        let mut out = lock(self.out);
+        out.times = times;
+        out.deadline = times.total.map_or(Deadline::never(), Deadline::after);
+    }
+
+    /// Changes how fast the peer must be, both ways.
+    pub(crate) fn set_pace(&mut self, pace: Option<Pace>) {
+        self.input.pace = pace;
+        if let Ok(wire) = lock(self.out).wire_mut() {
+            wire.set_pace(pace);
+        }
+    }
+
+    /// What is to be known of the stream, while there is one.
+    pub(crate) fn of_stream<T>(&self, ask: impl FnOnce(&Stream) -> T) -> Option<T> {
+        lock(self.out).wire().map(|wire| ask(wire.stream()))
+    }
+
     pub(crate) fn fill(&mut self) -> Result<&[u8]> {
         if self.input.content().is_empty() && !self.input.is_done() {
             self.wait()?;
@@ -129,6 +170,7 @@ impl<'a> BodyReader<'a> {
         self.drive_upload()?;
         let mut out = lock(self.out);
         let result = self.input.fill_content(&mut out);
+        out.unread = self.input.remaining();
         fails(&mut out, result)
     }
 
@@ -221,6 +263,7 @@ impl Read for BodyReader<'_> {
         self.drive_upload()?;
         let mut out = lock(self.out);
         let result = self.input.read_content(&mut out, into);
+        out.unread = self.input.remaining();
         Ok(fails(&mut out, result)?)
     }
 }

@@ -89,6 +89,11 @@ impl Incoming {
         !self.buffer.filled().is_empty()
     }
 
+    /// Gives back the memory of an empty buffer: nothing is expected for a while.
+    pub(crate) fn release(&mut self) {
+        self.buffer.release();
+    }
+
     /// Waits for the first byte of a head, which stays in the buffer; `false` is the end.
     pub(crate) fn wait_for_head(&mut self, out: &mut Outgoing, limit: &Limit) -> Result<bool> {
         Ok(self.fill(out, limit).map_err(|e| e.with_phase(Phase::Idle))? > 0)

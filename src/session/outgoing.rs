@@ -32,10 +32,14 @@ pub(crate) struct Outgoing {
     held: Vec<u8>,
     /// The head is in the output buffer but for its last lines: see [`Tail`].
     tail: Option<Tail>,
+    /// Where the head of the message begins in the buffer, and how much had left by then.
+    head: (usize, u64),
     /// Sent behind the last chunk.
     pub(crate) trailers: HeaderMap,
     /// The request expects `100 Continue` and nothing was answered yet.
     pub(crate) continue_due: bool,
+    /// How much of the message being received is unread, about, where that is known.
+    pub(crate) unread: Option<u64>,
     /// The peer has refused the content while it was sent; the rest is dropped.
     answered: bool,
     pub(crate) times: Timeouts,
@@ -63,8 +67,10 @@ impl Outgoing {
             encoder: Encoder::default(),
             held: Vec::new(),
             tail: None,
+            head: (0, 0),
             trailers: HeaderMap::new(),
             continue_due: false,
+            unread: None,
             answered: false,
             times,
             deadline: Deadline::never(),
@@ -255,6 +261,27 @@ impl Outgoing {
         }
     }
 
+    /// The head of a message begins here.
+    pub(crate) fn mark_head(&mut self, start: usize) {
+        self.head = (start, self.wire.as_ref().map_or(0, Wire::sent));
+    }
+
+    /// Takes the message back whose head was marked, if nothing of it has left.
+    pub(crate) fn take_back(&mut self) -> bool {
+        let (start, sent) = self.head;
+        match &mut self.wire {
+            Some(wire) if self.encoder.is_open() && wire.sent() == sent => {
+                wire.out().truncate(start);
+                self.encoder = Encoder::default();
+                self.tail = None;
+                self.held.clear();
+                self.trailers.clear();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Drops what was not sent: the peer takes no more.
     pub(crate) fn discard(&mut self) {
         self.mark_answered();
@@ -263,6 +290,16 @@ impl Outgoing {
         self.held.clear();
         if let Some(wire) = &mut self.wire {
             wire.discard();
+        }
+    }
+
+    /// Gives back the memory of empty buffers: nothing is sent for a while.
+    pub(crate) fn release(&mut self) {
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+        if let Some(wire) = &mut self.wire {
+            wire.release(0);
         }
     }
 

@@ -7,18 +7,16 @@
 use std::any::Any;
 use std::cell::RefCell;
 use std::num::NonZeroU32;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::body::{BodyReader, BodyWriter, lock};
-use super::connection::{Connection, detach};
-use super::detached::Detached;
-use super::incoming::Incoming;
+use super::connection::Connection;
 use super::outgoing::{Outgoing, Tail, write_connection, write_framing};
 use super::timeouts::{Timeouts, limit, limited};
 use super::{ServerSession, Session};
 use crate::message::{Method, Request, Response, StatusCode, Version};
-use crate::net::{Pace, Readiness, Stream};
+use crate::net::{Deadline, Limit, Pace, Readiness, Stream};
 use crate::proto::{self, CloseReason, Encoder, Framing, HeadKind, Limits};
 use crate::{Error, ErrorKind, Phase, Result};
 
@@ -52,17 +50,19 @@ pub struct ServerSessionParams {
     pub limits: Limits,
     /// Largest content of a request; more is refused with 413.
     pub max_content: u64,
-    /// The least rate of request content, in bytes a second averaged over the time spent
-    /// waiting for it, once [`rate_grace`](Self::rate_grace) is over. 240, as IIS and Kestrel:
-    /// slower than a modem of the last century. 0 is no limit.
+    /// The least rate at which request content must come and responses be taken, in bytes a second
+    /// averaged over the time spent waiting, once [`rate_grace`](Self::rate_grace) is over. 240, as
+    /// IIS and Kestrel: slower than a modem of the last century. 0 is no limit.
     pub min_rate: u64,
-    /// How long content may come at any rate.
+    /// How long any rate will do.
     pub rate_grace: Duration,
     /// How much content that the handler left unread is read and dropped, so that the
     /// connection can serve the next request. 256 KiB, as Go.
     pub drain: u64,
     /// How long that may take.
     pub drain_time: Duration,
+    /// What responses say in `Server`, unless they say it themselves.
+    pub software: Option<Arc<str>>,
 }
 
 impl Default for ServerSessionParams {
@@ -79,7 +79,14 @@ impl Default for ServerSessionParams {
             rate_grace: Duration::from_secs(5),
             drain: 256 * 1024,
             drain_time: Duration::from_secs(1),
+            software: None,
         }
+    }
+}
+
+impl ServerSessionParams {
+    fn pace(&self) -> Option<Pace> {
+        (self.min_rate > 0).then_some(Pace { grace: self.rate_grace, bytes_per_second: self.min_rate })
     }
 }
 
@@ -117,6 +124,8 @@ pub struct HttpServerSession {
     /// Requests still to be served; `None` is no limit.
     left: Option<u32>,
     first: bool,
+    /// A request could not be received, and that was not answered yet.
+    pending: bool,
     facts: Facts,
 }
 
@@ -140,13 +149,13 @@ impl HttpServerSession {
         connection.set_timeouts(params.timeouts);
         connection.set_limits(params.limits.clone());
         connection.set_keep_alive(params.keep_alive);
-        connection.input.pace = (params.min_rate > 0)
-            .then_some(Pace { grace: params.rate_grace, bytes_per_second: params.min_rate });
+        connection.input.pace = params.pace();
         connection.input.max_content = params.max_content;
         connection.attach_socket(stream)?;
         Ok(HttpServerSession {
             left: params.max_keep_alive_requests.map(NonZeroU32::get),
             first: true,
+            pending: false,
             facts: Facts {
                 version: Version::Http11,
                 head: false,
@@ -165,7 +174,16 @@ impl HttpServerSession {
         &self.params
     }
 
+    /// What is to be known of a request before it is answered, and whether it is served at all.
     fn accept(&mut self, request: &Request) -> Result<()> {
+        self.facts = Facts {
+            version: request.version(),
+            head: *request.method() == Method::HEAD,
+            connect: *request.method() == Method::CONNECT,
+            keep_alive: self.connection.keep_alive() && self.can_keep_alive() && request.keep_alive(),
+            answered: false,
+            drain: self.params.drain,
+        };
         let framing = proto::request_framing(request)?;
         if let Framing::Length(length) = framing {
             if length > self.params.max_content {
@@ -175,26 +193,23 @@ impl HttpServerSession {
                 )));
             }
         }
-        let headers = request.headers();
         let mut expects = false;
-        if let Some(expectation) = headers.get_bytes("expect") {
-            if !expectation.eq_ignore_ascii_case(b"100-continue") {
-                return Err(Error::unsupported("the only expectation that can be met is 100-continue")
-                    .with_status(StatusCode::EXPECTATION_FAILED));
+        // HTTP/1.0 knows no expectations (RFC 9110, 10.1.1).
+        if request.version() == Version::Http11 {
+            for expectation in request.headers().tokens("expect") {
+                if !expectation.eq_ignore_ascii_case(b"100-continue") {
+                    return Err(Error::unsupported("the only expectation that can be met is 100-continue")
+                        .with_status(StatusCode::EXPECTATION_FAILED));
+                }
+                expects = true;
             }
-            expects = request.version() == Version::Http11;
         }
-        self.facts = Facts {
-            version: request.version(),
-            head: *request.method() == Method::HEAD,
-            connect: *request.method() == Method::CONNECT,
-            keep_alive: self.connection.keep_alive() && self.can_keep_alive() && request.keep_alive(),
-            answered: false,
-            drain: self.params.drain,
-        };
+        let pace = self.params.pace();
         let (out, input) = self.connection.halves();
         input.set_framing(framing);
         out.continue_due = expects && !input.is_done() && !input.has_input();
+        out.unread = input.remaining();
+        out.wire_mut()?.set_pace(pace);
         Ok(())
     }
 
@@ -209,57 +224,78 @@ impl HttpServerSession {
     /// line of text, and makes the connection close behind it. Nothing is sent where a
     /// response has begun already, or where nobody would read it.
     pub fn send_error(&mut self, error: &Error) -> Result<()> {
-        if matches!(error.kind(), ErrorKind::NoMessage | ErrorKind::Io | ErrorKind::Aborted)
-            || error.phase() == Some(Phase::Send)
-        {
-            self.connection.out_mut().poison(CloseReason::Failed);
+        let out = self.connection.out_mut();
+        out.poison(CloseReason::from(error));
+        let nobody_reads = matches!(error.kind(), ErrorKind::NoMessage | ErrorKind::Aborted)
+            || matches!(error.phase(), Some(Phase::Send | Phase::Idle))
+            || (error.kind() == ErrorKind::Io && error.phase().is_some());
+        if nobody_reads {
             return Ok(());
         }
         let status = error.status_hint().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let text =
-            if status == StatusCode::INTERNAL_SERVER_ERROR { String::new() } else { error.to_string() };
+        let text = if status.is_server_error() { String::new() } else { error.to_string() };
         self.send_status(status, &text)
     }
 
-    /// Answers with a status and a line of text, and closes behind it.
+    /// Answers with a status and a line of text (the status itself, where that is empty), and closes
+    /// behind it. Nothing is sent where a response has begun already.
     pub(crate) fn send_status(&mut self, status: StatusCode, text: &str) -> Result<()> {
-        let out = self.connection.out_mut();
-        out.poison(CloseReason::Malformed);
-        if self.facts.answered && !self.first && out.is_sending() {
+        if self.facts.answered && !self.pending {
             return Ok(());
         }
+        let content =
+            if text.is_empty() { format!("{status} {}\n", status.reason()) } else { format!("{text}\n") };
         let mut response = Response::with_status(status);
-        let content = if text.is_empty() { format!("{status}\n") } else { format!("{text}\n") };
         response.set_content_type("text/plain; charset=utf-8").set_content_length(content.len() as u64);
-        self.facts.keep_alive = false;
         self.facts.answered = false;
-        let mut facts = self.facts;
-        let (out, input) = self.connection.halves();
-        begin_response(out, input.remaining(), &mut facts, &response)?;
-        self.facts = facts;
-        let (out, _) = self.connection.halves();
+        self.facts.keep_alive = false;
+        self.pending = false;
+        self.begin(&response)?;
+        let out = self.connection.out_mut();
         out.write(content.as_bytes(), None)?;
         out.finish(None)
+    }
+
+    fn begin(&mut self, response: &Response) -> Result<()> {
+        let (out, input) = self.connection.halves();
+        out.unread = input.remaining();
+        let unread = out.unread;
+        begin_response(out, unread, &mut self.facts, self.params.software.as_deref(), response)
     }
 
     /// Ends the connection so that the last response is not lost: flushes, and where the
     /// client may still be sending, half-closes and reads on for a moment.
     pub fn close(&mut self) {
         let linger = self.params.drain_time;
-        let (out, input) = self.connection.halves();
-        let _ = out.flush(None);
-        let unread =
-            !input.is_done() || input.has_input() || out.close_reason() == Some(CloseReason::Malformed);
-        if unread
-            || !matches!(
-                self.connection.stream_mut().map(Stream::peek_nowait),
-                Some(Ok(Readiness::Nothing | Readiness::End))
-            )
-        {
-            self.connection.close_lingering(linger);
-        } else {
+        if self.may_leave() {
             self.connection.close();
+        } else {
+            self.connection.close_lingering(linger);
         }
+    }
+
+    /// The same without the wait: the stream, if the client may still be sending.
+    pub(crate) fn leave(&mut self) -> Option<Stream> {
+        if self.may_leave() {
+            self.connection.close();
+            return None;
+        }
+        let wire = self.connection.out_mut().detach()?;
+        self.connection.close();
+        Some(wire.into_stream())
+    }
+
+    /// Flushes. Whether the connection can be closed without a reset that destroys the last response.
+    fn may_leave(&mut self) -> bool {
+        let (out, input) = self.connection.halves();
+        if out.flush(None).is_err() {
+            return true;
+        }
+        if !input.is_done() || input.has_input() || out.close_reason().is_some_and(is_refusal) {
+            return false;
+        }
+        let Ok(wire) = out.wire_mut() else { return true };
+        matches!(wire.stream_mut().peek_nowait(), Ok(Readiness::Nothing | Readiness::End) | Err(_))
     }
 
     /// The halves of the exchange, for a handler that reads and writes.
@@ -267,7 +303,8 @@ impl HttpServerSession {
         &mut self,
     ) -> (BodyReader<'_>, ResponseSender<'_>, &mut Option<Box<dyn Any + Send>>) {
         let (out, input, data) = self.connection.parts();
-        (BodyReader::new(out, input), ResponseSender { out, facts: &mut self.facts }, data)
+        let software = self.params.software.as_deref();
+        (BodyReader::new(out, input), ResponseSender { out, facts: &mut self.facts, software }, data)
     }
 
     /// Ends the response, after the handler.
@@ -275,9 +312,137 @@ impl HttpServerSession {
         self.connection.out_mut().finish(None)
     }
 
+    /// The response can't be ended as it was begun: the connection closes, so that it does not look whole.
+    pub(crate) fn abandon_response(&mut self) {
+        let out = self.connection.out_mut();
+        out.abandon();
+        out.poison(CloseReason::ContentUnfinished);
+    }
+
     pub(crate) fn is_answered(&self) -> bool {
         self.facts.answered
     }
+
+    /// Whether bytes are there that belong to the next request.
+    pub(crate) fn has_input(&self) -> bool {
+        self.connection.input.has_input()
+    }
+
+    /// Whether the request's content is there to its end, so that nothing has to be waited for.
+    pub(crate) fn is_request_whole(&self) -> bool {
+        let input = &self.connection.input;
+        input.is_done() || input.remaining().is_some_and(|left| left <= input.buffer.filled().len() as u64)
+    }
+
+    /// Waits for a request: `true` when its first bytes are there, `false` at the end.
+    #[inline]
+    pub(crate) fn wait_for_input(&mut self, limit: &Limit) -> Result<bool> {
+        let (out, input) = self.connection.halves();
+        input.wait_for_head(out, limit)
+    }
+
+    /// The same, with no memory kept for the connection meanwhile. Reads nothing where there is a socket.
+    pub(crate) fn wait_released(&mut self, limit: &Limit) -> Result<bool> {
+        let (out, input) = self.connection.halves();
+        input.release();
+        out.release();
+        if let Some(socket) = out.wire_mut()?.stream().plain_socket() {
+            return socket.wait_readable(limit).map(|readiness| readiness == Readiness::Data);
+        }
+        input.wait_for_head(out, limit)
+    }
+
+    /// A request has begun to come.
+    pub(crate) fn count_request(&mut self) {
+        self.first = false;
+        if let Some(left) = &mut self.left {
+            *left = left.saturating_sub(1);
+        }
+    }
+
+    /// Receives a request's head; its content is in [`exchange_parts`](Self::exchange_parts).
+    pub(crate) fn receive_head(&mut self, request: &mut Request) -> Result<()> {
+        if !self.facts.answered {
+            return Err(Error::illegal_state("the request before was not answered"));
+        }
+        self.connection.clear_last_error();
+        self.first = false;
+        self.pending = true;
+        // What an error is answered with, until the request says more.
+        self.facts.version = Version::Http11;
+        self.facts.head = false;
+        self.facts.connect = false;
+        let times = self.params.timeouts;
+        let head_timeout =
+            limited(self.params.head_timeout).map(|h| limited(times.receive).map_or(h, |r| h.min(r)));
+        let (out, input) = self.connection.halves();
+        input.trailers.clear();
+        out.trailers.clear();
+        let result = input.receive_request(out, &limit(times.receive), head_timeout, request);
+        out.deadline = times.total.map_or(Deadline::never(), Deadline::after);
+        if let Err(error) = result.and_then(|()| self.accept(request)) {
+            self.connection.out_mut().poison(CloseReason::from(&error));
+            return self.connection.noting(Err(error));
+        }
+        self.pending = false;
+        Ok(())
+    }
+
+    /// Ends the last exchange; `false` if the connection is to end with it. What was written is on its way.
+    pub(crate) fn settle(&mut self) -> Result<bool> {
+        if self.first {
+            return Ok(true);
+        }
+        let drain = (self.params.drain, self.params.drain_time);
+        let (out, input) = self.connection.halves();
+        out.finish(None)?;
+        if !self.facts.answered {
+            out.poison(CloseReason::Failed);
+        }
+        if out.close_reason().is_none() && !input.is_done() {
+            out.flush(None)?;
+            match input.drain(out, drain.0, drain.1) {
+                Ok(true) => {}
+                Ok(false) => out.poison(CloseReason::ContentUnread),
+                Err(error) => {
+                    log::debug!("unread content could not be dropped: {error}");
+                    out.poison(CloseReason::ContentUnread);
+                }
+            }
+        }
+        out.deadline = Deadline::never();
+        Ok(out.close_reason().is_none())
+    }
+
+    /// What a handler changed for its exchange goes back to what the session obeys.
+    pub(crate) fn restore_limits(&mut self) {
+        let (out, input) = self.connection.halves();
+        out.times = self.params.timeouts;
+        out.deadline = Deadline::never();
+        input.pace = self.params.pace();
+    }
+
+    /// The response is not to be sent. Says whether nothing of it has left, so that there can be another one.
+    pub(crate) fn take_back_response(&mut self) -> bool {
+        let taken_back = self.connection.out_mut().take_back();
+        if taken_back {
+            self.facts.answered = false;
+        }
+        taken_back
+    }
+}
+
+/// Whether the client may be sending what nobody will read.
+fn is_refusal(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Malformed
+            | CloseReason::TooLarge
+            | CloseReason::Unsupported
+            | CloseReason::Timeout
+            | CloseReason::ContentUnread
+            | CloseReason::EarlyResponse
+    )
 }
 
 impl Session for HttpServerSession {
@@ -295,54 +460,30 @@ impl ServerSession for HttpServerSession {
         if !self.connection.is_connected() {
             return Ok(false);
         }
-        if !self.first && !self.settle_exchange()? {
+        if !self.settle()? {
+            self.close();
             return Ok(false);
         }
-        let (out, input) = self.connection.halves();
-        if !input.has_input() {
+        if !self.has_input() {
             let wait = if self.first { self.params.timeouts.receive } else { self.params.keep_alive_timeout };
-            match input.wait_for_head(out, &limit(wait)) {
+            match self.wait_for_input(&limit(wait)) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(error) if error.is_timeout() => return Ok(false),
                 Err(error) => return self.connection.noting(Err(error)),
             }
         }
-        self.first = false;
-        if let Some(left) = &mut self.left {
-            *left = left.saturating_sub(1);
-        }
+        self.count_request();
         Ok(true)
     }
 
     fn receive_request(&mut self, request: &mut Request) -> Result<BodyReader<'_>> {
-        if !self.facts.answered {
-            return Err(Error::illegal_state("the request before was not answered"));
-        }
-        self.connection.clear_last_error();
-        self.first = false;
-        self.facts.version = Version::Http11;
-        self.facts.head = false;
-        self.facts.connect = false;
-        let head_timeout = limited(self.params.head_timeout)
-            .map(|h| limited(self.params.timeouts.receive).map_or(h, |r| h.min(r)));
-        let wait = limit(self.params.timeouts.receive);
-        let (out, input) = self.connection.halves();
-        input.trailers.clear();
-        let result =
-            input.receive_request(out, &wait, head_timeout, request).and_then(|()| self.accept(request));
-        if let Err(error) = result {
-            self.connection.out_mut().poison(CloseReason::Malformed);
-            return self.connection.noting(Err(error));
-        }
+        self.receive_head(request)?;
         Ok(self.connection.body_reader())
     }
 
     fn send_response(&mut self, response: &Response) -> Result<BodyWriter<'_>> {
-        let mut facts = self.facts;
-        let (out, input) = self.connection.halves();
-        begin_response(out, input.remaining(), &mut facts, response)?;
-        self.facts = facts;
+        self.begin(response)?;
         Ok(self.connection.body_writer())
     }
 
@@ -351,63 +492,52 @@ impl ServerSession for HttpServerSession {
     }
 }
 
-impl HttpServerSession {
-    /// Ends the last exchange; `false` if the connection ends with it.
-    fn settle_exchange(&mut self) -> Result<bool> {
-        self.connection.out_mut().finish(None)?;
-        let (out, input) = self.connection.halves();
-        // Whether content that was expected and not asked for still comes, nobody knows.
-        if out.continue_due || (!input.is_done() && !self.facts.keep_alive) {
-            out.continue_due = false;
-            out.poison(CloseReason::ContentUnread);
-        }
-        if !self.facts.answered {
-            out.poison(CloseReason::Failed);
-        }
-        if out.close_reason().is_none() && !input.is_done() {
-            out.flush(None)?;
-            match input.drain(out, self.params.drain, self.params.drain_time) {
-                Ok(true) => {}
-                Ok(false) => out.poison(CloseReason::ContentUnread),
-                Err(error) => {
-                    log::debug!("unread content could not be dropped: {error}");
-                    out.poison(CloseReason::ContentUnread);
-                }
-            }
-        }
-        if let Some(reason) = out.close_reason() {
-            log::debug!("closing the connection: {reason}");
-            self.close();
-            return Ok(false);
-        }
-        Ok(true)
-    }
-}
-
 /// Where a handler sends its response, while the request's content is read beside it.
 #[derive(Debug)]
 pub(crate) struct ResponseSender<'a> {
-    pub(crate) out: &'a Mutex<Outgoing>,
+    out: &'a Mutex<Outgoing>,
     facts: &'a mut Facts,
+    software: Option<&'a str>,
 }
 
-impl<'a> ResponseSender<'a> {
+impl ResponseSender<'_> {
     pub(crate) fn is_answered(&self) -> bool {
         self.facts.answered
     }
 
+    /// What the client speaks.
+    pub(crate) fn version(&self) -> Version {
+        self.facts.version
+    }
+
+    /// The response that is sent is the last one.
+    pub(crate) fn forbid_keep_alive(&mut self) {
+        self.facts.keep_alive = false;
+    }
+
+    /// Sends the head. The content may depend on that of the request, which is not counted as unread.
     pub(crate) fn send(&mut self, response: &Response) -> Result<BodyWriter<'_>> {
-        begin_response(&mut lock(self.out), None, self.facts, response)?;
+        begin_response(&mut lock(self.out), None, self.facts, self.software, response)?;
         Ok(BodyWriter::new(self.out))
+    }
+
+    /// Sends a response with all of its content.
+    pub(crate) fn send_whole(&mut self, response: &Response, content: &[u8]) -> Result<()> {
+        let mut out = lock(self.out);
+        let unread = out.unread;
+        begin_response(&mut out, unread, self.facts, self.software, response)?;
+        let taken = out.write(content, None)?;
+        debug_assert_eq!(taken, content.len(), "the length was set by the caller");
+        out.finish(None)
     }
 
     pub(crate) fn send_interim(&mut self, response: &Response) -> Result<()> {
         send_interim(&mut lock(self.out), self.facts, response)
     }
 
-    pub(crate) fn detach(&mut self, input: &mut Incoming) -> Result<Detached> {
-        self.facts.answered = true;
-        detach(&mut lock(self.out), input)
+    pub(crate) fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
+        lock(self.out).trailers.set(name, value)?;
+        Ok(())
     }
 }
 
@@ -443,6 +573,7 @@ fn begin_response(
     out: &mut Outgoing,
     unread: Option<u64>,
     facts: &mut Facts,
+    software: Option<&str>,
     response: &Response,
 ) -> Result<()> {
     if facts.answered {
@@ -475,6 +606,10 @@ fn begin_response(
         (false, None, _) => Framing::UntilClose,
     };
     let undecided = framing == Framing::UntilClose && !chunked && !facts.head;
+    // Whether content that was expected and not asked for still comes, nobody knows.
+    if out.continue_due {
+        out.poison(CloseReason::EarlyResponse);
+    }
     let keep_alive = facts.keep_alive
         && out.close_reason().is_none()
         && !headers.has_token("connection", "close")
@@ -488,6 +623,9 @@ fn begin_response(
         proto::write_status_line(buffer, Version::Http11, status, response.reason_bytes())?;
         if !headers.has("date") {
             write_date(buffer);
+        }
+        if let Some(software) = software.filter(|_| !headers.has("server")) {
+            proto::write_field(buffer, "Server", software.as_bytes())?;
         }
         // Framing and persistence are ours to say, but for the length of what HEAD or a 304
         // would have had (RFC 9110, 8.6).
@@ -506,10 +644,12 @@ fn begin_response(
         return Err(error);
     }
     facts.answered = true;
+    out.mark_head(start);
     if undecided {
         out.begin_undecided(Tail { version: facts.version, keep_alive });
         return Ok(());
     }
+    let buffer = out.buffer()?;
     if !upgrade && !tunnel {
         write_connection(buffer, facts.version, keep_alive)?;
     }
