@@ -61,6 +61,7 @@ pub mod auth;
 pub mod message;
 pub mod net;
 pub mod proto;
+pub mod server;
 pub mod session;
 pub mod web;
 #[cfg(feature = "websocket")]

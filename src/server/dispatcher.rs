@@ -1,0 +1,511 @@
+//! Which thread serves which connection.
+//!
+//! Threads on demand up to a limit, reused as long as they are not idle for too long; the one that
+//! waits for the shortest time is taken first, its stack is warm. When all are taken, connections
+//! wait in the lobby, and the connection that is idle for longest is ended for them. Everything
+//! here happens when a connection begins or ends, never for a request: a request looks at one
+//! word ([`Need`]). Knows connections and threads, and nothing of HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::claim::{Need, Offer};
+use super::lobby::{Guest, Lobby, Look};
+use super::slot::Slot;
+use crate::net::{Readiness, Stream};
+
+/// A connection to be served.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) stream: Stream,
+    pub(crate) client: Option<SocketAddr>,
+    /// When it was accepted, in microseconds since the server's beginning.
+    pub(crate) since: u64,
+}
+
+impl Guest for Job {
+    fn look(&mut self) -> Look {
+        match self.stream.peek_nowait() {
+            Ok(Readiness::Nothing) => Look::Silent,
+            Ok(Readiness::Data) => Look::Spoke,
+            Ok(Readiness::End) | Err(_) => Look::Gone,
+        }
+    }
+
+    fn since(&self) -> u64 {
+        self.since
+    }
+}
+
+/// What a dispatcher obeys.
+#[derive(Debug, Clone)]
+pub(crate) struct Bounds {
+    pub(crate) max_threads: usize,
+    pub(crate) max_queued: usize,
+    pub(crate) thread_idle_time: Duration,
+    pub(crate) patience: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    bounds: Bounds,
+    epoch: Instant,
+    state: Mutex<State>,
+    /// A connection has ended, once somebody waits for the end.
+    changed: Condvar,
+    pub(crate) need: Need,
+    /// Requests that were answered since the stop.
+    finished: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct State {
+    lobby: Lobby<Job>,
+    /// Threads that wait for a connection; the last one came last.
+    free: Vec<Arc<Slot>>,
+    /// All threads.
+    slots: Vec<Arc<Slot>>,
+    /// Threads whose connection was ended for somebody in the lobby, and which have not come for it yet.
+    promised: usize,
+    /// The connections that are idle for longest, the very longest last. What is not idle any more is found out
+    /// when it is tried, and none of the others can be idle for longer.
+    oldest: Vec<(Offer, Arc<Slot>)>,
+    serving: usize,
+    most_serving: usize,
+    total: u64,
+    refused: u64,
+    /// Starting a thread failed: not again before then.
+    no_thread_before: Option<Instant>,
+    stopping: bool,
+    /// Threads that accept connections.
+    accepting: usize,
+    /// Threads of this server that themselves wait for its end.
+    stoppers: usize,
+    /// What is still running has been cut off, and is not waited for.
+    forced: bool,
+}
+
+/// What a server counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) threads: usize,
+    pub(crate) serving: usize,
+    pub(crate) most_serving: usize,
+    pub(crate) queued: usize,
+    pub(crate) total: u64,
+    pub(crate) refused: u64,
+}
+
+/// How a wait for the end ended.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ending {
+    /// Idle connections that were ended.
+    pub(crate) idle: usize,
+    /// Whether nothing was left.
+    pub(crate) complete: bool,
+}
+
+/// How many of the oldest are remembered at a time.
+const REMEMBERED: usize = 64;
+
+/// For how long no thread is started after that failed.
+const WITHOUT_THREADS: Duration = Duration::from_millis(200);
+
+/// How long a connection without a request is left alone by a stop, so that a request that is under way arrives.
+const STOP_GRACE: Duration = Duration::from_millis(250);
+
+/// How often those that have used up their grace are looked for.
+const STOP_ROUND: Duration = Duration::from_millis(20);
+
+impl Dispatcher {
+    pub(crate) fn new(bounds: Bounds) -> Dispatcher {
+        Dispatcher {
+            bounds,
+            epoch: Instant::now(),
+            state: Mutex::new(State {
+                lobby: Lobby::new(),
+                free: Vec::new(),
+                slots: Vec::new(),
+                promised: 0,
+                oldest: Vec::new(),
+                serving: 0,
+                most_serving: 0,
+                total: 0,
+                refused: 0,
+                no_thread_before: None,
+                stopping: false,
+                accepting: 0,
+                stoppers: 0,
+                forced: false,
+            }),
+            changed: Condvar::new(),
+            need: Need::new(),
+            finished: AtomicUsize::new(0),
+        }
+    }
+
+    /// Now, in microseconds since the beginning.
+    #[inline]
+    pub(crate) fn now(&self) -> u64 {
+        micros(self.epoch.elapsed())
+    }
+
+    /// Finds a thread for a connection, or a place to wait in. Gives it back if there is neither. `start` starts
+    /// a thread that runs [`take_job`](Slot::take_job) and then [`next`](Self::next).
+    pub(crate) fn admit(&self, job: Job, start: impl FnOnce(&Arc<Slot>) -> io::Result<()>) -> Option<Job> {
+        let mut job = job;
+        let mut state = self.lock();
+        state.total += 1;
+        if let Some(slot) = state.free.pop() {
+            state.begin();
+            drop(state);
+            slot.give(job);
+            return None;
+        }
+        if state.slots.len() < self.bounds.max_threads && state.may_start() {
+            let slot = Arc::new(Slot::new());
+            state.slots.push(slot.clone());
+            state.begin();
+            drop(state);
+            slot.give(job);
+            let Err(error) = start(&slot) else { return None };
+            state = self.lock();
+            state.serving -= 1;
+            state.forget(&slot);
+            state.no_thread_before = Instant::now().checked_add(WITHOUT_THREADS);
+            log::warn!("no thread could be started, {} are running: {error}", state.slots.len());
+            job = slot.take_job()?;
+        }
+        let mut gone = None;
+        let refused = self.seat(&mut state, job, &mut gone);
+        drop(state);
+        // Closed behind the lock.
+        drop(gone);
+        refused
+    }
+
+    /// All threads are taken: the connection waits, for one that an idle connection gives up if there is any.
+    fn seat(&self, state: &mut State, job: Job, gone: &mut Option<Job>) -> Option<Job> {
+        if state.slots.is_empty() {
+            state.refused += 1;
+            return Some(job);
+        }
+        if state.lobby.len() >= state.promised {
+            state.evict();
+        }
+        // While the server stops, whoever was let in is served.
+        if state.lobby.len() >= self.bounds.max_queued.saturating_add(state.promised) && !state.stopping {
+            *gone = state.lobby.make_room(self.now().saturating_sub(micros(self.bounds.patience)));
+            if gone.is_none() {
+                state.refused += 1;
+                return Some(job);
+            }
+        }
+        state.lobby.push(job);
+        self.announce(state);
+        // Who went idle before that was announced is found now; who does so later sees it.
+        if state.needed() > 0 && state.evict() {
+            self.announce(state);
+        }
+        None
+    }
+
+    /// A thread that is done with its connection takes the next one, waiting for it for a while. `None`: it is to
+    /// end. `taken` is what [`Slot::disconnect`] said.
+    pub(crate) fn next(&self, slot: &Arc<Slot>, taken: bool) -> Option<Job> {
+        let mut gone = Vec::new();
+        let mut state = self.lock();
+        state.serving -= 1;
+        if taken {
+            state.promised = state.promised.saturating_sub(1);
+        }
+        let next = state.lobby.pop(&mut gone);
+        self.announce(&state);
+        if next.is_some() {
+            state.begin();
+        }
+        if state.stopping {
+            self.changed.notify_all();
+        }
+        if next.is_none() {
+            if state.is_closed() {
+                state.forget(slot);
+                return None;
+            }
+            state.free.push(slot.clone());
+        }
+        drop(state);
+        drop(gone);
+        next.or_else(|| self.wait(slot))
+    }
+
+    fn wait(&self, slot: &Arc<Slot>) -> Option<Job> {
+        let until = Instant::now().checked_add(self.bounds.thread_idle_time);
+        loop {
+            match until {
+                Some(until) => thread::park_timeout(until.saturating_duration_since(Instant::now())),
+                None => thread::park(),
+            }
+            if let Some(job) = slot.take_job() {
+                return Some(job);
+            }
+            let mut state = self.lock();
+            let over = state.is_closed() || until.is_some_and(|until| Instant::now() >= until);
+            // Whoever is not among the free ones any more is about to be given a job.
+            if let Some(at) = state.free.iter().position(|free| Arc::ptr_eq(free, slot)).filter(|_| over) {
+                state.free.remove(at);
+                state.forget(slot);
+                self.changed.notify_all();
+                return None;
+            }
+        }
+    }
+
+    /// The owner of an idle connection saw that there is need: gives the connection up if that is still so.
+    pub(crate) fn relieve(&self, slot: &Slot, offer: Offer) -> bool {
+        let mut state = self.lock();
+        let wanted = if state.stopping { offer.spoke() || self.is_over(offer) } else { state.needed() > 0 };
+        if !wanted {
+            return slot.claim.is_taken();
+        }
+        if slot.claim.take(offer) {
+            state.promised += 1;
+            self.announce(&state);
+        }
+        true
+    }
+
+    /// No descriptor is left for a new connection: ends an idle one.
+    pub(crate) fn free_descriptor(&self) -> bool {
+        let mut state = self.lock();
+        if let Some(job) = state.lobby.make_room(self.now().saturating_sub(micros(self.bounds.patience))) {
+            drop(state);
+            drop(job);
+            return true;
+        }
+        state.evict()
+    }
+
+    /// Waits until some connection has ended, but no longer than that.
+    pub(crate) fn wait_for_change(&self, most: Duration) {
+        let state = self.lock();
+        let _ = self.changed.wait_timeout(state, most);
+    }
+
+    pub(crate) fn numbers(&self) -> Numbers {
+        let state = self.lock();
+        Numbers {
+            threads: state.slots.len(),
+            serving: state.serving,
+            most_serving: state.most_serving,
+            queued: state.lobby.len(),
+            total: state.total,
+            refused: state.refused,
+        }
+    }
+
+    /// From now on every response closes its connection.
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        self.announce(&state);
+        for slot in &state.free {
+            slot.wake();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Somebody begins to accept connections.
+    pub(crate) fn open(&self) {
+        self.lock().accepting += 1;
+    }
+
+    /// Somebody has accepted the last connection. When all have, and the server stops, threads end when
+    /// they are free.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.accepting -= 1;
+        if state.is_closed() {
+            for slot in &state.free {
+                slot.wake();
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.need.is_stopping()
+    }
+
+    /// Ends idle connections until no other is left, or until `until`. `own` is whether the
+    /// caller is itself serving a connection.
+    pub(crate) fn drain(&self, until: Option<Instant>, own: bool) -> Ending {
+        let mut ending = Ending::default();
+        let mut state = self.lock();
+        state.stoppers += usize::from(own);
+        self.changed.notify_all();
+        loop {
+            let before = self.now().saturating_sub(micros(STOP_GRACE));
+            let silent = state.lobby.take_silent(before);
+            ending.idle += silent.len() + self.end_idle(&mut state);
+            self.announce(&state);
+            if state.is_closed() && state.serving <= state.stoppers && state.lobby.len() == 0 {
+                ending.complete = true;
+                break;
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                break;
+            }
+            let round = left.map_or(STOP_ROUND, |left| left.min(STOP_ROUND));
+            state = self.changed.wait_timeout(state, round).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.stoppers -= usize::from(own);
+        ending
+    }
+
+    fn end_idle(&self, state: &mut State) -> usize {
+        let mut ended = 0;
+        for slot in &state.slots {
+            let Some(offer) = slot.claim.offered() else { continue };
+            if (offer.spoke() || self.is_over(offer)) && slot.evict(offer) {
+                ended += 1;
+            }
+        }
+        state.promised += ended;
+        ended
+    }
+
+    fn is_over(&self, offer: Offer) -> bool {
+        self.now().saturating_sub(offer.since()) >= micros(STOP_GRACE)
+    }
+
+    /// Ends every connection but the caller's. Says how many there were.
+    pub(crate) fn abort(&self, own: Option<&Arc<Slot>>) -> usize {
+        let mut state = self.lock();
+        let waiting: Vec<Job> = state.lobby.take_all().collect();
+        let slots = state.slots.clone();
+        self.announce(&state);
+        drop(state);
+        let aborted =
+            slots.iter().filter(|slot| own.is_none_or(|own| !Arc::ptr_eq(own, slot)) && slot.abort()).count();
+        aborted + waiting.len()
+    }
+
+    /// Waits for the connections that were cut off to be gone, but for no longer than that: nobody waits for the
+    /// others.
+    pub(crate) fn force(&self, until: Option<Instant>, own: bool) {
+        let mut state = self.lock();
+        state.stoppers += usize::from(own);
+        while state.serving > state.stoppers {
+            let left = until.map_or(STOP_ROUND, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                break;
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.stoppers -= usize::from(own);
+        state.forced = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the last thread has ended, or the others were given up.
+    pub(crate) fn wait_for_threads(&self) {
+        let mut state = self.lock();
+        while !(state.is_closed() && (state.slots.is_empty() || state.forced)) {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether this is one of the threads.
+    pub(crate) fn has(&self, slot: &Arc<Slot>) -> bool {
+        self.lock().slots.iter().any(|known| Arc::ptr_eq(known, slot))
+    }
+
+    /// A request was answered.
+    #[inline]
+    pub(crate) fn count_answer(&self) {
+        if self.need.is_stopping() {
+            self.finished.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn finished(&self) -> usize {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    fn announce(&self, state: &State) {
+        self.need.set(state.needed(), state.stopping);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Nothing more will come.
+    fn is_closed(&self) -> bool {
+        self.stopping && self.accepting == 0
+    }
+
+    fn begin(&mut self) {
+        self.serving += 1;
+        self.most_serving = self.most_serving.max(self.serving);
+    }
+
+    fn may_start(&mut self) -> bool {
+        if self.no_thread_before.is_some_and(|at| Instant::now() < at) {
+            return false;
+        }
+        self.no_thread_before = None;
+        true
+    }
+
+    fn forget(&mut self, slot: &Arc<Slot>) {
+        if let Some(at) = self.slots.iter().position(|known| Arc::ptr_eq(known, slot)) {
+            self.slots.swap_remove(at);
+        }
+    }
+
+    /// Connections that wait and for which no thread is coming.
+    fn needed(&self) -> usize {
+        self.lobby.len().saturating_sub(self.promised)
+    }
+
+    /// Ends the connection that is idle for longest.
+    fn evict(&mut self) -> bool {
+        // Those that are remembered first; with a fresh look, if they have all gone on.
+        for look in [false, true] {
+            if look {
+                self.look_for_the_oldest();
+            }
+            while let Some((offer, slot)) = self.oldest.pop() {
+                if slot.evict(offer) {
+                    self.promised += 1;
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn look_for_the_oldest(&mut self) {
+        let idle = self.slots.iter().filter_map(|slot| slot.claim.offered().map(|offer| (offer, slot)));
+        let mut idle: Vec<_> = idle.collect();
+        if idle.len() > REMEMBERED {
+            idle.select_nth_unstable_by_key(REMEMBERED, |(offer, _)| offer.since());
+            idle.truncate(REMEMBERED);
+        }
+        idle.sort_unstable_by_key(|(offer, _)| std::cmp::Reverse(offer.since()));
+        self.oldest.extend(idle.into_iter().map(|(offer, slot)| (offer, slot.clone())));
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_secs().wrapping_mul(1_000_000).wrapping_add(u64::from(time.subsec_micros()))
+}

@@ -1,0 +1,341 @@
+//! One connection from its first byte to its last: wait, receive, answer, again.
+//!
+//! The order is that of the wire: the head is read and judged before a handler is chosen, the handler
+//! answers, its response is ended, content that it left is dropped, and only then is the next request
+//! looked at. Whatever goes wrong is answered where somebody can read the answer, and ends the connection.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::claim::Offer;
+use super::core::Core;
+use super::dispatcher::Job;
+use super::handler::{Handler, RequestHandler};
+use super::request::About;
+use super::slot::{Line, Slot};
+use super::{ServerRequest, ServerResponse};
+use crate::message::{Method, Request, Response, StatusCode};
+use crate::net::{Limit, Stream};
+use crate::proto::CloseReason;
+use crate::session::{HttpServerSession, Session};
+use crate::{Error, ErrorKind, Result};
+
+/// What a thread keeps from request to request, so that none of it is allocated anew.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    request: Request,
+    response: Response,
+}
+
+/// How long an idle connection keeps its buffers. A client that goes on at once finds them; memory
+/// is for those that do something.
+const KEEPS_BUFFERS: Duration = Duration::from_millis(500);
+
+thread_local! {
+    static OWN: RefCell<Weak<Slot>> = const { RefCell::new(Weak::new()) };
+}
+
+/// This thread serves the connections of this slot.
+pub(crate) fn set_own(slot: &Arc<Slot>) {
+    OWN.set(Arc::downgrade(slot));
+}
+
+/// The slot that this thread serves, of whatever server.
+pub(crate) fn own() -> Option<Arc<Slot>> {
+    OWN.with_borrow(Weak::upgrade)
+}
+
+/// Serves a connection to its end. Returns the stream if the client may still be sending.
+pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> Option<Stream> {
+    let secure = job.stream.is_secure();
+    let socket = job.stream.socket().cloned();
+    let session = match HttpServerSession::new(job.stream, core.params.session_params().clone()) {
+        Ok(session) => session,
+        Err(error) => {
+            log::debug!("a connection was gone before it could be served: {error}");
+            return None;
+        }
+    };
+    slot.connect(Line { socket, abort: session.abort_handle() });
+    let about = About { params: &core.params, client: job.client, secure };
+    let mut conversation =
+        Conversation { core, slot, session, about, since: job.since, spoke: false, evicted: false };
+    let reason = conversation.run(memory);
+    log::debug!("connection closed: {reason}");
+    conversation.session.leave()
+}
+
+struct Conversation<'a> {
+    core: &'a Core,
+    slot: &'a Slot,
+    session: HttpServerSession,
+    about: About<'a>,
+    since: u64,
+    /// A request has come on this connection.
+    spoke: bool,
+    /// The connection was given up for another one: what has come whole is answered, nothing else.
+    evicted: bool,
+}
+
+impl Conversation<'_> {
+    fn run(&mut self, memory: &mut Memory) -> CloseReason {
+        loop {
+            match self.session.settle() {
+                Ok(true) => {}
+                Ok(false) => return self.close_reason(),
+                Err(error) => {
+                    log::warn!("a response could not be ended: {error}");
+                    return CloseReason::ContentUnfinished;
+                }
+            }
+            if !self.session.has_input() {
+                if let Err(reason) = self.wait(memory) {
+                    return reason;
+                }
+            }
+            self.session.count_request();
+            if let Err(error) = self.session.receive_head(&mut memory.request) {
+                return self.refuse(&error);
+            }
+            if self.evicted && !self.session.is_request_whole() {
+                return CloseReason::Evicted;
+            }
+            self.spoke = true;
+            self.answer(memory);
+            if !self.session.is_connected() {
+                return CloseReason::Upgraded;
+            }
+            if self.evicted {
+                if let Err(error) = self.session.finish_response() {
+                    log::warn!("a response could not be ended: {error}");
+                }
+                return CloseReason::Evicted;
+            }
+        }
+    }
+
+    fn close_reason(&self) -> CloseReason {
+        self.session.connection().close_reason().unwrap_or(CloseReason::Closed)
+    }
+
+    /// Waits for the next request, on offer to whoever needs the thread. `Err`: it does not come.
+    fn wait(&mut self, memory: &mut Memory) -> Result<(), CloseReason> {
+        // A slow reader is not idle.
+        if let Err(error) = self.session.connection_mut().flush() {
+            log::debug!("a response could not be sent: {error}");
+            return Err(CloseReason::from(&error));
+        }
+        let params = self.core.params.session_params();
+        let whole = if self.spoke { params.keep_alive_timeout } else { params.timeouts.receive };
+        let whole = if whole.is_zero() { Duration::MAX } else { whole };
+        // At first a new connection is not on offer: its request is on its way.
+        let first = if self.spoke { KEEPS_BUFFERS } else { self.core.params.patience() };
+        let mut offer = None;
+        if self.spoke {
+            offer = Some(self.offer(self.core.dispatcher.now())?);
+        }
+        let mut outcome = self.session.wait_for_input(&Limit::stall(first.min(whole)));
+        if outcome.as_ref().is_err_and(Error::is_timeout) && whole > first {
+            if !self.spoke {
+                offer = Some(self.offer(self.since)?);
+            }
+            memory.release();
+            let rest = Limit::stall(whole - first);
+            outcome = match self.session.wait_released(&rest) {
+                Ok(true) if !self.session.has_input() => self.session.wait_for_input(&rest),
+                outcome => outcome,
+            };
+        }
+        self.evicted = offer.is_some_and(|offer| !self.slot.claim.reclaim(offer));
+        match outcome {
+            Ok(true) => Ok(()),
+            Ok(false) if self.evicted => Err(CloseReason::Evicted),
+            Ok(false) => Err(CloseReason::ClosedByPeer),
+            Err(error) if error.is_timeout() => Err(CloseReason::IdleTooLong),
+            Err(error) => {
+                log::debug!("an idle connection failed: {error}");
+                Err(CloseReason::from(&error))
+            }
+        }
+    }
+
+    /// Puts the connection on offer. `Err`: there is need for its thread right now.
+    fn offer(&mut self, since: u64) -> Result<Offer, CloseReason> {
+        let offer = Offer::new(since, self.spoke);
+        if self.slot.claim.offer(offer, &self.core.dispatcher.need)
+            && self.core.dispatcher.relieve(self.slot, offer)
+        {
+            // A request that came at the last moment is still answered.
+            let came = self
+                .session
+                .connection_mut()
+                .stream_mut()
+                .is_some_and(|stream| matches!(stream.peek_nowait(), Ok(crate::net::Readiness::Data)));
+            if !came {
+                return Err(CloseReason::Evicted);
+            }
+        }
+        Ok(offer)
+    }
+
+    /// The head of a request can't be served.
+    fn refuse(&mut self, error: &Error) -> CloseReason {
+        let reason = CloseReason::from(error);
+        // Cut off by us, not by the client.
+        if self.evicted && matches!(error.kind(), ErrorKind::NoMessage | ErrorKind::Incomplete) {
+            return CloseReason::Evicted;
+        }
+        if error.kind() != ErrorKind::NoMessage {
+            log::debug!("a request was refused: {error}");
+        }
+        if let Err(error) = self.session.send_error(error) {
+            log::debug!("the refusal could not be sent: {error}");
+        }
+        reason
+    }
+
+    /// Has the request answered, and sees to it that there is an answer.
+    fn answer(&mut self, memory: &mut Memory) {
+        let Memory { request, response } = memory;
+        response.clear();
+        if self.answer_ourselves(request, response) {
+            return;
+        }
+        let core = self.core;
+        let (body, sender, data) = self.session.exchange_parts();
+        let mut request = ServerRequest { head: request, body, data, about: &self.about, changed: false };
+        let mut response = ServerResponse {
+            request: request.head,
+            head: response,
+            sender,
+            need: &core.dispatcher.need,
+            hooks: Vec::new(),
+            closes: self.evicted,
+        };
+        let outcome = match &core.handler {
+            Handler::One(handler) => handle(&**handler, &mut request, &mut response),
+            Handler::Factory(factory) => {
+                match catch_unwind(AssertUnwindSafe(|| factory.create_request_handler(request.head))) {
+                    Ok(Some(handler)) => handle(&*handler, &mut request, &mut response),
+                    Ok(None) => Err(Failure::NoHandler),
+                    Err(panic) => Err(Failure::panic(panic)),
+                }
+            }
+        };
+        let changed = request.changed;
+        drop(response);
+        if let Err(failure) = outcome {
+            self.fail(failure);
+        } else if !self.session.is_answered() && self.session.is_connected() {
+            log::warn!("a handler sent no response");
+            self.send_status(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+        if changed {
+            self.finish_and_restore();
+        }
+        core.dispatcher.count_answer();
+    }
+
+    /// Requests that are not about a resource of the handler's.
+    fn answer_ourselves(&mut self, request: &Request, response: &mut Response) -> bool {
+        match *request.method() {
+            Method::CONNECT if !self.core.params.serves_connect() => {
+                self.send_status(StatusCode::NOT_IMPLEMENTED);
+                true
+            }
+            Method::OPTIONS if request.target() == "*" && self.core.params.answers_options() => {
+                response.set_content_length(0);
+                let (_, mut sender, _) = self.session.exchange_parts();
+                if self.core.dispatcher.need.is_there() || self.evicted {
+                    sender.forbid_keep_alive();
+                }
+                if let Err(error) = sender.send_whole(response, b"") {
+                    log::debug!("a response could not be sent: {error}");
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The handler failed.
+    fn fail(&mut self, failure: Failure) {
+        match &failure {
+            Failure::NoHandler => {}
+            Failure::Error(error) => log::debug!("a handler failed: {error}"),
+            Failure::Panic(message) => log::error!("a handler panicked: {message}"),
+        }
+        if !self.session.is_connected() {
+            return;
+        }
+        if self.session.is_answered() && !self.session.take_back_response() {
+            self.session.abandon_response();
+            return;
+        }
+        match failure {
+            Failure::NoHandler => self.send_status(StatusCode::NOT_IMPLEMENTED),
+            Failure::Panic(_) => self.send_status(StatusCode::INTERNAL_SERVER_ERROR),
+            Failure::Error(error) => {
+                if let Err(error) = self.session.send_error(&error) {
+                    log::debug!("the error could not be answered: {error}");
+                }
+            }
+        }
+    }
+
+    fn send_status(&mut self, status: StatusCode) {
+        if let Err(error) = self.session.send_status(status, "") {
+            log::debug!("{status} could not be sent: {error}");
+        }
+    }
+
+    /// The response leaves within the limits that its handler has set; the next request has ours.
+    fn finish_and_restore(&mut self) {
+        if self.session.is_connected() {
+            if let Err(error) =
+                self.session.finish_response().and_then(|()| self.session.connection_mut().flush())
+            {
+                log::debug!("a response could not be ended: {error}");
+                self.session.abandon_response();
+            }
+            self.session.restore_limits();
+        }
+    }
+}
+
+/// Why there is no answer by a handler.
+enum Failure {
+    /// The factory made none.
+    NoHandler,
+    Error(Error),
+    Panic(String),
+}
+
+impl Failure {
+    fn panic(payload: Box<dyn Any + Send>) -> Failure {
+        let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        Failure::Panic(text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default())
+    }
+}
+
+fn handle(
+    handler: &dyn RequestHandler,
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+) -> Result<(), Failure> {
+    // What a panic leaves of the exchange is not used again: the connection closes.
+    match catch_unwind(AssertUnwindSafe(|| handler.handle_request(request, response))) {
+        Ok(outcome) => outcome.map_err(Failure::Error),
+        Err(panic) => Err(Failure::panic(panic)),
+    }
+}
+
+impl Memory {
+    /// Gives back what is large.
+    fn release(&mut self) {
+        *self = Memory::default();
+    }
+}
