@@ -15,8 +15,11 @@ mod detached;
 mod incoming;
 mod outgoing;
 mod owned;
+mod proxy;
 mod server;
+mod socks;
 mod timeouts;
+mod tunnel;
 
 use std::any::Any;
 use std::io::Read;
@@ -28,6 +31,7 @@ pub use client::{HttpClientSession, RetryPolicy};
 pub use connection::Connection;
 pub use detached::Detached;
 pub use owned::OwnedResponseStream;
+pub use proxy::{ProxyConfig, ProxyProtocol};
 pub use server::{HttpServerSession, ServerSessionParams};
 pub(crate) use server::{ResponseSender, http_date};
 pub use timeouts::Timeouts;
@@ -294,6 +298,114 @@ pub trait ClientSession: Session {
         content: &'a mut (dyn Read + Send),
         response: &mut Response,
     ) -> Result<BodyReader<'a>>;
+
+    /// The proxy that the session goes through; one without a host is none.
+    #[doc(alias = "getProxyConfig")]
+    fn proxy_config(&self) -> &ProxyConfig;
+
+    /// Changes the proxy. `IllegalState` while connected.
+    #[doc(alias = "setProxyConfig")]
+    fn set_proxy_config(&mut self, proxy: ProxyConfig) -> Result<()>;
+
+    /// Changes the proxy's host and port. `IllegalState` while connected.
+    #[doc(alias = "setProxy")]
+    fn set_proxy(&mut self, host: &str, port: u16) -> Result<()> {
+        let mut proxy = self.proxy_config().clone();
+        proxy.set_host(host).set_port(port);
+        self.set_proxy_config(proxy)
+    }
+
+    /// The proxy's host; empty for no proxy.
+    #[doc(alias = "getProxyHost")]
+    fn proxy_host(&self) -> &str {
+        self.proxy_config().host()
+    }
+
+    /// Changes the proxy's host. `IllegalState` while connected.
+    #[doc(alias = "setProxyHost")]
+    fn set_proxy_host(&mut self, host: &str) -> Result<()> {
+        let port = self.proxy_port();
+        self.set_proxy(host, port)
+    }
+
+    /// The proxy's port.
+    #[doc(alias = "getProxyPort")]
+    fn proxy_port(&self) -> u16 {
+        self.proxy_config().port()
+    }
+
+    /// Changes the proxy's port. `IllegalState` while connected.
+    #[doc(alias = "setProxyPort")]
+    fn set_proxy_port(&mut self, port: u16) -> Result<()> {
+        let mut proxy = self.proxy_config().clone();
+        proxy.set_port(port);
+        self.set_proxy_config(proxy)
+    }
+
+    /// What is spoken with the proxy.
+    #[doc(alias = "getProxyProtocol")]
+    fn proxy_protocol(&self) -> ProxyProtocol {
+        self.proxy_config().protocol()
+    }
+
+    /// Changes what is spoken with the proxy. `IllegalState` while connected.
+    #[doc(alias = "setProxyProtocol")]
+    fn set_proxy_protocol(&mut self, protocol: ProxyProtocol) -> Result<()> {
+        let mut proxy = self.proxy_config().clone();
+        proxy.set_protocol(protocol);
+        self.set_proxy_config(proxy)
+    }
+
+    /// Whether `https` goes through a tunnel.
+    #[doc(alias = "isProxyTunnel")]
+    fn is_proxy_tunnel(&self) -> bool {
+        self.proxy_config().tunnel()
+    }
+
+    /// Says whether `https` goes through a tunnel. `IllegalState` while connected.
+    #[doc(alias = "setProxyTunnel")]
+    fn set_proxy_tunnel(&mut self, tunnel: bool) -> Result<()> {
+        let mut proxy = self.proxy_config().clone();
+        proxy.set_tunnel(tunnel);
+        self.set_proxy_config(proxy)
+    }
+
+    /// Sets the user's name and password for the proxy; from the next request on, while
+    /// connected too.
+    #[doc(alias = "setProxyCredentials")]
+    fn set_proxy_credentials(&mut self, username: &str, password: &str);
+
+    /// The user's name for the proxy.
+    #[doc(alias = "getProxyUsername")]
+    fn proxy_username(&self) -> &str {
+        self.proxy_config().username()
+    }
+
+    /// Changes the user's name for the proxy.
+    #[doc(alias = "setProxyUsername")]
+    fn set_proxy_username(&mut self, username: &str) {
+        let password = self.proxy_password().to_owned();
+        self.set_proxy_credentials(username, &password);
+    }
+
+    /// The user's password for the proxy.
+    #[doc(alias = "getProxyPassword")]
+    fn proxy_password(&self) -> &str {
+        self.proxy_config().password()
+    }
+
+    /// Changes the user's password for the proxy.
+    #[doc(alias = "setProxyPassword")]
+    fn set_proxy_password(&mut self, password: &str) {
+        let username = self.proxy_username().to_owned();
+        self.set_proxy_credentials(&username, password);
+    }
+
+    /// Whether the proxy is left aside for the session's host.
+    #[doc(alias = "bypassProxy")]
+    fn bypass_proxy(&self) -> bool {
+        self.proxy_config().bypasses(self.host())
+    }
 
     /// Closes the connection and forgets the exchange on it; the session can be used again,
     /// after an abort too.

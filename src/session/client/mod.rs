@@ -4,6 +4,9 @@
 //! a second time (RFC 9110, 9.2.2; RFC 9112, 9.3). What goes on the wire besides the caller's
 //! request is added here and nowhere else.
 
+mod dial;
+mod head;
+
 use std::fmt;
 use std::io::Read;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -11,12 +14,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub(crate) use dial::Layer;
+use dial::{Dialer, Route};
+use head::{Additions, bracketed, host_field, host_with_port, keep_alive_hint, request_framing, with_field, write_head};
+
 use super::body::{BodyReader, BodyWriter, Drive, Upload};
 use super::connection::Connection;
+use super::proxy::{ProxyConfig, ProxyProtocol};
 use super::timeouts::limited;
-use super::{ClientSession, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, Session};
-use crate::message::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use crate::net::{self, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
+use super::{ClientSession, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, Session, tunnel};
+use crate::auth::ProxyAuthentication;
+use crate::message::{Method, Request, Response, StatusCode};
+use crate::net::{AbortHandle, ConnectOptions, Deadline, Limit, Resolve, Stream};
 use crate::proto::{self, CloseReason, Framing};
 use crate::{Error, ErrorKind, Phase, Result};
 
@@ -88,14 +97,11 @@ pub enum RetryPolicy {
 #[doc(alias = "HTTPClientSession")]
 pub struct HttpClientSession {
     connection: Connection,
-    layer: Option<Box<dyn Layer>>,
+    dialer: Dialer,
     host: String,
     port: u16,
     /// The value of `Host`.
     host_field: String,
-    unix: Option<PathBuf>,
-    resolver: Arc<dyn Resolve>,
-    options: ConnectOptions,
     last_source: Option<SocketAddr>,
     retry: RetryPolicy,
     keep_alive_timeout: Duration,
@@ -107,19 +113,6 @@ pub struct HttpClientSession {
 }
 
 type OnInterim = Box<dyn FnMut(&Response) + Send>;
-
-/// What stands between a connected stream and the session, where that is not nothing: TLS.
-pub(crate) trait Layer: Send + fmt::Debug {
-    /// The port that the scheme implies.
-    fn default_port(&self) -> u16;
-
-    /// Whether nobody on the way to the peer can read or change what is sent.
-    fn is_secure(&self) -> bool;
-
-    /// Turns a stream that is connected to this peer into the one that HTTP is spoken on, by the
-    /// deadline. What stops calls on the stream stops this one too. Errors say their phase.
-    fn establish(&mut self, stream: Stream, host: &str, port: u16, deadline: Deadline) -> Result<Stream>;
-}
 
 /// What is known of the exchange under way.
 #[derive(Debug)]
@@ -136,6 +129,10 @@ struct Exchange {
     sent_before: u64,
     /// Interim responses received.
     interim: usize,
+    /// Challenges of a proxy that may still be answered.
+    challenges: usize,
+    /// What the proxy was asked for and how the user was authenticated, while it may challenge.
+    asked: Request,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,17 +162,28 @@ impl HttpClientSession {
         session
     }
 
-    /// Without a host, which must be set before the first request; port 80.
+    /// To a host through a proxy, instead of the global one.
+    pub fn with_proxy(host: impl Into<String>, port: u16, proxy: ProxyConfig) -> Result<HttpClientSession> {
+        let mut session = HttpClientSession::new(host, port);
+        session.set_proxy_config(proxy)?;
+        Ok(session)
+    }
+
+    /// Without a host, which must be set before the first request; port 80. Goes through the
+    /// [global proxy](ProxyConfig::set_global), if there is one.
     pub fn unconnected() -> HttpClientSession {
+        let mut session = HttpClientSession::bare();
+        session.dialer.set_proxy(ProxyConfig::global());
+        session
+    }
+
+    fn bare() -> HttpClientSession {
         HttpClientSession {
             connection: Connection::new(),
-            layer: None,
+            dialer: Dialer::new(),
             host: String::new(),
             port: HTTP_PORT,
             host_field: String::new(),
-            unix: None,
-            resolver: Arc::new(SystemResolver),
-            options: ConnectOptions::default(),
             last_source: None,
             retry: RetryPolicy::default(),
             keep_alive_timeout: DEFAULT_KEEP_ALIVE_TIMEOUT,
@@ -189,6 +197,8 @@ impl HttpClientSession {
                 replay: Vec::new(),
                 sent_before: 0,
                 interim: 0,
+                challenges: 0,
+                asked: Request::default(),
             },
             server_keep_alive: None,
         }
@@ -197,12 +207,18 @@ impl HttpClientSession {
     /// The same over a layer, with its port.
     #[allow(dead_code, reason = "the session over TLS comes next")]
     pub(crate) fn over(layer: Box<dyn Layer>) -> HttpClientSession {
-        let port = layer.default_port();
-        HttpClientSession { layer: Some(layer), port, ..HttpClientSession::unconnected() }
+        let mut session = HttpClientSession::unconnected();
+        session.port = layer.default_port();
+        session.dialer.layer = Some(layer);
+        session
     }
 
-    fn default_port(&self) -> u16 {
-        self.layer.as_ref().map_or(HTTP_PORT, |layer| layer.default_port())
+    /// To a proxy itself, on a stream that is connected to it.
+    pub(super) fn to_proxy(stream: Stream, abort: &AbortHandle) -> Result<HttpClientSession> {
+        let mut session = HttpClientSession::bare();
+        session.connection.out_mut().abort = abort.clone();
+        session.connection.attach_socket(stream)?;
+        Ok(session)
     }
 
     /// To an address.
@@ -214,7 +230,7 @@ impl HttpClientSession {
     pub fn with_unix_path(path: impl Into<PathBuf>) -> HttpClientSession {
         let mut session = HttpClientSession::unconnected();
         session.assign_host("localhost".to_owned());
-        session.unix = Some(path.into());
+        session.dialer.unix = Some(path.into());
         session
     }
 
@@ -227,9 +243,9 @@ impl HttpClientSession {
     }
 
     fn assign_host(&mut self, host: String) {
-        self.unix = host.starts_with('/').then(|| PathBuf::from(&host));
-        self.host = if self.unix.is_some() { "localhost".to_owned() } else { host };
-        self.host_field = host_field(&self.host, self.port, self.default_port());
+        self.dialer.unix = host.starts_with('/').then(|| PathBuf::from(&host));
+        self.host = if self.dialer.unix.is_some() { "localhost".to_owned() } else { host };
+        self.host_field = host_field(&self.host, self.port, self.dialer.default_port());
     }
 
     fn while_unconnected(&self, what: &str) -> Result<()> {
@@ -270,12 +286,12 @@ impl HttpClientSession {
     /// Resolves names by something else than the system: to pin a host to an address, say.
     /// `Host` stays the name.
     pub fn set_resolver(&mut self, resolver: Arc<dyn Resolve>) {
-        self.resolver = resolver;
+        self.dialer.resolver = resolver;
     }
 
     /// How connections are made.
     pub fn connect_options_mut(&mut self) -> &mut ConnectOptions {
-        &mut self.options
+        &mut self.dialer.options
     }
 
     /// Whether the connection can't be used for another request: it must not persist, or it
@@ -301,6 +317,7 @@ impl HttpClientSession {
     #[doc(alias = "connect")]
     pub fn reconnect(&mut self) -> Result<()> {
         self.connection.close();
+        self.connection.out_mut().deadline = Deadline::never();
         let result = self.connect();
         self.connection.noting(result)
     }
@@ -309,27 +326,9 @@ impl HttpClientSession {
         if self.host.is_empty() {
             return Err(Error::illegal_state("the session has no host: call set_host() first"));
         }
-        let timeouts = self.connection.timeouts();
-        let deadline = match limited(timeouts.connect) {
-            Some(limit) => self.deadline().earlier(Deadline::after(limit)),
-            None => self.deadline(),
-        };
-        let abort = self.connection.abort_handle();
-        let stream = match &self.unix {
-            Some(path) => Stream::Unix(net::connect_unix(path, &self.options, deadline, &abort)?),
-            None => {
-                let addresses = net::resolve(&self.host, self.port, &self.resolver, deadline, &abort)
-                    .map_err(|e| e.with_phase(Phase::Resolve))?;
-                Stream::Tcp(
-                    net::connect(&addresses, &self.options, deadline, &abort)
-                        .map_err(|e| e.with_phase(Phase::Connect))?,
-                )
-            }
-        };
-        let stream = match &mut self.layer {
-            Some(layer) => layer.establish(stream, &self.host, self.port, deadline)?,
-            None => stream,
-        };
+        let (timeouts, abort) = (self.connection.timeouts(), self.connection.abort_handle());
+        let deadline = self.deadline();
+        let stream = self.dialer.dial(&self.host, self.port, timeouts, deadline, &abort)?;
         log::debug!("connected to {}:{}", self.host, self.port);
         self.connection.attach_socket(stream)?;
         self.server_keep_alive = None;
@@ -409,12 +408,32 @@ impl HttpClientSession {
         self.exchange.method.clone_from(request.method());
         self.exchange.upgrade = request.headers().has("upgrade");
         let keep_alive = self.connection.keep_alive();
+        let forwarded = self.dialer.route(&self.host) == Route::Forward;
+        let (prefix, authorization) = if forwarded {
+            (self.proxy_request_prefix(), self.proxy_authorization(request)?)
+        } else {
+            (String::new(), None)
+        };
+        self.exchange.challenges = if forwarded && self.dialer.proxy_credentials.is_some() { tunnel::ROUNDS } else { 0 };
+        if self.exchange.challenges > 0 {
+            let mut asked = Request::new(request.method().clone(), format!("{prefix}{}", request.target()));
+            if let Some(value) = &authorization {
+                asked.headers_mut().set("Proxy-Authorization", value)?;
+            }
+            self.exchange.asked = asked;
+        }
         let (out, input) = self.connection.halves();
         input.set_framing(Framing::None);
         input.trailers.clear();
         let wire = out.wire_mut()?;
         self.exchange.sent_before = wire.sent();
-        write_head(wire.out(), request, &self.host_field, keep_alive, framing)?;
+        let additions = Additions {
+            host: &self.host_field,
+            prefix: &prefix,
+            proxy_authorization: authorization.as_deref(),
+            keep_alive,
+        };
+        write_head(wire.out(), request, framing, &additions)?;
         // Without an announcement there is no content: writing some is an error.
         out.begin(if framing == Framing::None { Framing::Length(0) } else { framing });
         if !keep_alive {
@@ -440,7 +459,8 @@ impl HttpClientSession {
             return Ok(());
         }
         out.finish(Some(input))?;
-        if self.exchange.reused && self.exchange.replay.is_empty() && self.replays() {
+        let lost = self.exchange.reused && self.replays();
+        if (lost || self.exchange.challenges > 0) && self.exchange.replay.is_empty() {
             let (out, _) = self.connection.halves();
             let wire = out.wire_mut()?;
             if wire.sent() == self.exchange.sent_before {
@@ -504,23 +524,25 @@ impl HttpClientSession {
 
     /// Makes the request once more, on a new connection.
     fn again(&mut self, error: Error) -> Result<()> {
-        if self.exchange.replay.is_empty() {
+        if self.exchange.replay.is_empty() || !self.replays() {
             let error = if self.exchange.method.is_idempotent() { error.retryable() } else { error };
             return Err(error);
         }
         log::debug!("the reused connection was closed before the response: making the request once more");
-        let replay = std::mem::take(&mut self.exchange.replay);
         self.exchange.reused = false;
-        let keep_alive = self.connection.keep_alive();
         self.connection.close();
         self.connect()?;
-        let (out, _) = self.connection.halves();
-        out.buffer()?.extend_from_slice(&replay);
+        self.send_replay()
+    }
+
+    /// Puts the request into the buffer as it was.
+    fn send_replay(&mut self) -> Result<()> {
+        let keep_alive = self.connection.keep_alive();
+        let out = self.connection.out_mut();
+        out.buffer()?.extend_from_slice(&self.exchange.replay);
         if !keep_alive {
             out.poison(CloseReason::AskedByClient);
         }
-        self.exchange.replay = replay;
-        self.exchange.replay.clear();
         Ok(())
     }
 
@@ -557,8 +579,151 @@ impl HttpClientSession {
         if self.exchange.state != State::Peeked {
             let limit = self.head_limit();
             self.final_head(&limit, response)?;
+            while self.answer_challenge(response)? {
+                self.final_head(&limit, response)?;
+            }
         }
         self.accept(response)
+    }
+}
+
+/// Speaking with a proxy that gets the requests themselves.
+impl HttpClientSession {
+    /// What comes before the target of a request to the proxy: `http://host`, and the port
+    /// unless the scheme implies it. Empty where there is no proxy, or a tunnel.
+    #[doc(alias = "proxyRequestPrefix")]
+    pub fn proxy_request_prefix(&self) -> String {
+        if self.dialer.route(&self.host) != Route::Forward {
+            return String::new();
+        }
+        let scheme = if self.dialer.layer.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", host_field(&self.host, self.port, self.dialer.default_port()))
+    }
+
+    /// Adds to a request what the proxy is told of the user before it asks: with Basic the
+    /// credentials, with Digest the answer to an earlier challenge. Nothing where the proxy
+    /// does not get the request itself, or where there is no user name.
+    #[doc(alias = "proxyAuthenticate")]
+    pub fn proxy_authenticate(&mut self, request: &mut Request) -> Result<()> {
+        if self.dialer.route(&self.host) != Route::Forward {
+            return Ok(());
+        }
+        let proxy = self.dialer.proxy.clone();
+        self.proxy_authenticate_impl(request, &proxy)
+    }
+
+    /// The same by a configuration other than the session's, whatever the way to the server.
+    #[doc(alias = "proxyAuthenticateImpl")]
+    pub fn proxy_authenticate_impl(&mut self, request: &mut Request, proxy: &ProxyConfig) -> Result<()> {
+        tunnel::pre_authenticate(proxy, self.dialer.proxy_credentials.as_mut(), request)
+    }
+
+    /// Answers the proxy's Digest challenge for a request: the one it made last, or else the one
+    /// it makes to [`send_challenge_request`](Self::send_challenge_request). `NotAuthenticated`
+    /// if the proxy makes none that can be answered.
+    #[doc(alias = "proxyAuthenticateDigest")]
+    pub fn proxy_authenticate_digest(&mut self, request: &mut Request) -> Result<()> {
+        self.proxy_authenticate_by(ProxyAuthentication::Digest, request)
+    }
+
+    /// The same for NTLM, whose challenge is good for the connection that it came on.
+    #[doc(alias = "proxyAuthenticateNTLM")]
+    pub fn proxy_authenticate_ntlm(&mut self, request: &mut Request) -> Result<()> {
+        self.proxy_authenticate_by(ProxyAuthentication::Ntlm, request)
+    }
+
+    fn proxy_authenticate_by(&mut self, method: ProxyAuthentication, request: &mut Request) -> Result<()> {
+        let mut proxy = self.dialer.proxy.clone();
+        if self.dialer.proxy_credentials.is_none() || proxy.auth_method() != method {
+            proxy.set_auth_method(method);
+            self.dialer.set_proxy(proxy);
+        }
+        let unanswered = || Error::new(ErrorKind::NotAuthenticated, "the proxy makes no challenge that can be answered");
+        if let Some(credentials) = &mut self.dialer.proxy_credentials {
+            if credentials.update_proxy_auth_info(request)?.is_some() {
+                return Ok(());
+            }
+        }
+        let mut response = Response::new();
+        self.send_challenge_request(request, &mut response)?;
+        let credentials = self.dialer.proxy_credentials.as_mut().ok_or_else(unanswered)?;
+        match credentials.proxy_authenticate(request, &response)? {
+            Some(_) => Ok(()),
+            None => Err(unanswered()),
+        }
+    }
+
+    /// Sends a copy of the request without content, and reads the response to its end: to have
+    /// the proxy make its challenge. A proxy that makes none acts upon the request, so only
+    /// requests that do no harm are fit for it.
+    #[doc(alias = "sendChallengeRequest")]
+    pub fn send_challenge_request(&mut self, request: &Request, response: &mut Response) -> Result<()> {
+        let mut copy = request.clone();
+        copy.set_chunked(false);
+        copy.set_content_length(0);
+        self.send_request(&copy)?;
+        self.receive_response(response)?.skip().map(drop)
+    }
+
+    /// A connection through the proxy to the session's host, whatever its scheme, for a protocol
+    /// that is not HTTP. The session stays as it is.
+    #[doc(alias = "proxyConnect")]
+    pub fn proxy_connect(&mut self) -> Result<Stream> {
+        let (timeouts, abort) = (self.connection.timeouts(), self.connection.abort_handle());
+        let limit = limited(timeouts.connect).map_or(Deadline::never(), Deadline::after);
+        let within = tunnel::Within { timeouts, deadline: self.deadline().earlier(limit), abort: &abort };
+        if !self.dialer.proxy.is_some() {
+            return Err(Error::illegal_state("the session has no proxy: call set_proxy() first"));
+        }
+        self.dialer.tunnel(&self.host, self.port, &within)
+    }
+
+    /// Goes through the proxy to the session's host, and speaks with the host from then on.
+    #[doc(alias = "proxyTunnel")]
+    pub fn proxy_tunnel(&mut self) -> Result<()> {
+        let stream = self.proxy_connect()?;
+        self.exchange.state = State::Idle;
+        self.connection.attach_socket(stream)
+    }
+
+    /// The value of `Proxy-Authorization` that a request goes with.
+    fn proxy_authorization(&mut self, request: &Request) -> Result<Option<Vec<u8>>> {
+        if self.dialer.proxy.username().is_empty() {
+            return Ok(None);
+        }
+        let target = format!("{}{}", self.proxy_request_prefix(), request.target());
+        let mut bare = Request::new(request.method().clone(), target);
+        self.proxy_authenticate(&mut bare)?;
+        Ok(bare.headers().get_bytes("proxy-authorization").map(<[u8]>::to_vec))
+    }
+
+    /// Whether the response was a challenge of the proxy's that could be answered: then the
+    /// request was sent again. A request whose content is gone can't be; its response goes to
+    /// the caller, and the next request is authenticated.
+    fn answer_challenge(&mut self, response: &Response) -> Result<bool> {
+        if response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED || self.exchange.challenges == 0 {
+            return Ok(false);
+        }
+        self.exchange.challenges -= 1;
+        let Some(credentials) = &mut self.dialer.proxy_credentials else { return Ok(false) };
+        match credentials.proxy_authenticate(&mut self.exchange.asked, response) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(false),
+            // The proxy knows no such user: its response says so.
+            Err(error) if error.kind() == ErrorKind::NotAuthenticated => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let value = self.exchange.asked.headers().get_bytes("proxy-authorization");
+        let (Some(value), false) = (value, self.exchange.replay.is_empty()) else { return Ok(false) };
+        self.exchange.replay = with_field(&self.exchange.replay, "Proxy-Authorization", value)?;
+        self.accept(response)?;
+        self.exchange.state = State::Requested;
+        if !self.connection.settle(DRAIN, DRAIN_TIME) {
+            self.connect()?;
+        }
+        self.exchange.reused = false;
+        self.send_replay()?;
+        Ok(true)
     }
 }
 
@@ -590,7 +755,7 @@ impl ClientSession for HttpClientSession {
     fn set_port(&mut self, port: u16) -> Result<()> {
         self.while_unconnected("the port")?;
         self.port = port;
-        self.host_field = host_field(&self.host, port, self.default_port());
+        self.host_field = host_field(&self.host, port, self.dialer.default_port());
         Ok(())
     }
 
@@ -653,6 +818,25 @@ impl ClientSession for HttpClientSession {
         Ok(reader.with_upload(upload))
     }
 
+    fn proxy_config(&self) -> &ProxyConfig {
+        &self.dialer.proxy
+    }
+
+    fn set_proxy_config(&mut self, proxy: ProxyConfig) -> Result<()> {
+        self.while_unconnected("the proxy")?;
+        if proxy.is_some() && proxy.protocol() == ProxyProtocol::Https && cfg!(not(feature = "tls")) {
+            return Err(Error::unsupported("an https proxy needs the feature tls"));
+        }
+        self.dialer.set_proxy(proxy);
+        Ok(())
+    }
+
+    fn set_proxy_credentials(&mut self, username: &str, password: &str) {
+        let mut proxy = self.dialer.proxy.clone();
+        proxy.set_credentials(username, password);
+        self.dialer.set_proxy(proxy);
+    }
+
     fn reset(&mut self) {
         self.exchange.state = State::Idle;
         self.connection.close();
@@ -661,7 +845,7 @@ impl ClientSession for HttpClientSession {
     }
 
     fn is_secure(&self) -> bool {
-        self.layer.as_ref().is_some_and(|layer| layer.is_secure())
+        self.dialer.is_secure(&self.host)
     }
 
     fn keep_alive_timeout(&self) -> Duration {
@@ -674,7 +858,7 @@ impl ClientSession for HttpClientSession {
 
     fn set_source_address(&mut self, address: SocketAddr) -> Result<()> {
         self.while_unconnected("the source address")?;
-        self.options.set_source_address(address);
+        self.dialer.options.set_source_address(address);
         self.last_source = Some(address);
         Ok(())
     }
@@ -684,11 +868,11 @@ impl ClientSession for HttpClientSession {
     }
 
     fn source_address4(&self) -> Option<SocketAddrV4> {
-        self.options.source_v4()
+        self.dialer.options.source_v4()
     }
 
     fn source_address6(&self) -> Option<SocketAddrV6> {
-        self.options.source_v6()
+        self.dialer.options.source_v6()
     }
 }
 
@@ -751,86 +935,12 @@ impl HttpClientSession {
     }
 }
 
-/// How the content of a request to be sent is framed.
-fn request_framing(request: &Request) -> Result<Framing> {
-    if !request.headers().has("transfer-encoding") {
-        return Ok(request.content_length()?.map_or(Framing::None, Framing::Length));
-    }
-    if request.has_content_length() {
-        return Err(Error::invalid_argument(
-            "a request has a Content-Length or a Transfer-Encoding, not both",
-        ));
-    }
-    if request.version() == Version::Http10 {
-        return Err(Error::invalid_argument("HTTP/1.0 has no Transfer-Encoding: set a Content-Length"));
-    }
-    if !request.is_chunked() {
-        return Err(Error::invalid_argument("the only Transfer-Encoding that is sent is chunked"));
-    }
-    Ok(Framing::Chunked)
-}
-
-/// The request's head as it goes on the wire: the caller's, with `Host`, `Connection` and a
-/// length of zero where they are needed.
-fn write_head(
-    out: &mut Vec<u8>,
-    request: &Request,
-    host: &str,
-    keep_alive: bool,
-    framing: Framing,
-) -> Result<()> {
-    let start = out.len();
-    let result = (|| {
-        let headers = request.headers();
-        proto::write_request_line(out, request.method(), request.target(), request.version())?;
-        if !headers.has("host") {
-            proto::write_field(out, "Host", host.as_bytes())?;
-        }
-        let close = !keep_alive && !headers.has_token("connection", "close");
-        let keep = keep_alive && request.version() == Version::Http10 && !headers.has("connection");
-        // Expect without content is forbidden (RFC 9110, 10.1.1).
-        let no_expect = matches!(framing, Framing::None | Framing::Length(0));
-        proto::write_fields(out, headers, |name| no_expect && name.eq_ignore_ascii_case("expect"))?;
-        if close {
-            proto::write_field(out, "Connection", b"close")?;
-        } else if keep {
-            proto::write_field(out, "Connection", b"keep-alive")?;
-        }
-        // Methods that say what their content means announce that there is none (RFC 9110, 8.6).
-        if framing == Framing::None && [Method::POST, Method::PUT, Method::PATCH].contains(request.method()) {
-            proto::write_field(out, "Content-Length", b"0")?;
-        }
-        proto::end_head(out);
-        Ok(())
-    })();
-    if result.is_err() {
-        out.truncate(start);
-    }
-    result
-}
-
-/// The value of `Host`: without a port that the scheme implies, and with brackets around an
-/// IPv6 address.
-fn host_field(host: &str, port: u16, default_port: u16) -> String {
-    let bracket = host.contains(':') && !host.starts_with('[');
-    let host = if bracket { format!("[{host}]") } else { host.to_owned() };
-    if port == default_port { host } else { format!("{host}:{port}") }
-}
-
-/// `Keep-Alive: timeout=n`, less a second for the way.
-fn keep_alive_hint(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?;
-    let seconds = value.split(',').find_map(|p| p.trim().strip_prefix("timeout="))?;
-    let seconds = crate::message::field::parse_decimal(seconds.trim().as_bytes())?;
-    Some(Duration::from_secs(seconds).saturating_sub(Duration::from_secs(1)))
-}
-
 impl fmt::Debug for HttpClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpClientSession")
             .field("host", &self.host)
             .field("port", &self.port)
-            .field("layer", &self.layer)
+            .field("layer", &self.dialer.layer)
             .field("connected", &self.connection.is_connected())
             .finish_non_exhaustive()
     }

@@ -1,0 +1,173 @@
+//! The way to the server: resolving, connecting, proxies, and the layer on top.
+//!
+//! Makes streams; what is sent on them is no concern of this file, but for what a proxy must
+//! be told before it connects.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::super::proxy::{ProxyConfig, ProxyProtocol};
+use super::super::timeouts::{Timeouts, limited};
+use super::super::{HTTP_PORT, socks, tunnel};
+use super::host_with_port;
+use crate::auth::HttpCredentials;
+use crate::net::{self, AbortHandle, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
+use crate::{Error, Phase, Result};
+
+/// What stands between a connected stream and the session, where that is not nothing: TLS.
+pub(crate) trait Layer: Send + fmt::Debug {
+    /// The port that the scheme implies.
+    fn default_port(&self) -> u16;
+
+    /// Whether nobody on the way to the peer can read or change what is sent.
+    fn is_secure(&self) -> bool;
+
+    /// Turns a stream that is connected to this peer into the one that HTTP is spoken on, by the
+    /// deadline. What stops calls on the stream stops this one too. Errors say their phase.
+    fn establish(&mut self, stream: Stream, host: &str, port: u16, deadline: Deadline) -> Result<Stream>;
+}
+
+/// How connections are made.
+pub(super) struct Dialer {
+    pub(super) layer: Option<Box<dyn Layer>>,
+    pub(super) unix: Option<PathBuf>,
+    pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) options: ConnectOptions,
+    pub(super) proxy: ProxyConfig,
+    /// Answers to the proxy's challenges, kept over connections: a nonce serves many.
+    pub(super) proxy_credentials: Option<HttpCredentials>,
+}
+
+/// How a request gets to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    Direct,
+    /// The proxy gets the request itself, in absolute-form.
+    Forward,
+    /// The proxy passes bytes on.
+    Tunnel,
+}
+
+impl Dialer {
+    pub(super) fn new() -> Dialer {
+        Dialer {
+            layer: None,
+            unix: None,
+            resolver: Arc::new(SystemResolver),
+            options: ConnectOptions::default(),
+            proxy: ProxyConfig::none(),
+            proxy_credentials: None,
+        }
+    }
+
+    pub(super) fn default_port(&self) -> u16 {
+        self.layer.as_ref().map_or(HTTP_PORT, |layer| layer.default_port())
+    }
+
+    pub(super) fn set_proxy(&mut self, proxy: ProxyConfig) {
+        self.proxy_credentials = tunnel::credentials(&proxy);
+        self.proxy = proxy;
+    }
+
+    pub(super) fn route(&self, host: &str) -> Route {
+        if self.unix.is_some() || !self.proxy.is_some() || self.proxy.bypasses(host) {
+            Route::Direct
+        } else if self.proxy.protocol().is_socks() || self.layer.is_some() && self.proxy.tunnel() {
+            Route::Tunnel
+        } else {
+            Route::Forward
+        }
+    }
+
+    /// Whether nobody but the server can read what is sent.
+    pub(super) fn is_secure(&self, host: &str) -> bool {
+        self.route(host) != Route::Forward && self.layer.as_ref().is_some_and(|layer| layer.is_secure())
+    }
+
+    /// A stream on which HTTP can be spoken with the server, or with the proxy in its place.
+    pub(super) fn dial(
+        &mut self,
+        host: &str,
+        port: u16,
+        timeouts: Timeouts,
+        deadline: Deadline,
+        abort: &AbortHandle,
+    ) -> Result<Stream> {
+        let deadline = limited(timeouts.connect).map_or(deadline, |limit| deadline.earlier(Deadline::after(limit)));
+        let within = tunnel::Within { timeouts, deadline, abort };
+        let route = self.route(host);
+        let stream = match (&self.unix, route) {
+            (Some(path), _) => Stream::Unix(net::connect_unix(path, &self.options, deadline, abort)?),
+            (None, Route::Direct) => self.connect(host, port, deadline, abort)?,
+            (None, Route::Forward) => self.connect_to_proxy(deadline, abort)?,
+            (None, Route::Tunnel) => self.tunnel(host, port, &within)?,
+        };
+        // Without a tunnel the proxy is who the layer speaks with.
+        let (host, port) = match route {
+            Route::Forward => (self.proxy.host().to_owned(), self.proxy.port()),
+            Route::Direct | Route::Tunnel => (host.to_owned(), port),
+        };
+        match &mut self.layer {
+            Some(layer) => layer.establish(stream, &host, port, deadline),
+            None => Ok(stream),
+        }
+    }
+
+    /// A stream through which the proxy passes bytes to the server and back.
+    pub(super) fn tunnel(&mut self, host: &str, port: u16, within: &tunnel::Within<'_>) -> Result<Stream> {
+        if self.proxy.protocol().is_socks() {
+            return self.socks(host, port, within);
+        }
+        let mut credentials = self.proxy_credentials.take();
+        let authority = host_with_port(host, port);
+        let stream = tunnel::open(
+            &mut || self.connect_to_proxy(within.deadline, within.abort),
+            &authority,
+            &self.proxy,
+            credentials.as_mut(),
+            within,
+        );
+        self.proxy_credentials = credentials;
+        stream
+    }
+
+    fn socks(&self, host: &str, port: u16, within: &tunnel::Within<'_>) -> Result<Stream> {
+        let address = match host.parse() {
+            Ok(ip) => Some(SocketAddr::new(ip, port)),
+            Err(_) if self.proxy.protocol() == ProxyProtocol::Socks5h => None,
+            Err(_) => self.resolve(host, port, within.deadline, within.abort)?.first().copied(),
+        };
+        let target = address.map_or(socks::Target::Name(host, port), socks::Target::Address);
+        let login = (!self.proxy.username().is_empty()).then(|| (self.proxy.username(), self.proxy.password()));
+        let mut stream = self.connect(self.proxy.host(), self.proxy.port(), within.deadline, within.abort)?;
+        let limit = Limit::none().until(within.deadline);
+        socks::connect(&mut stream, target, login, &limit)?;
+        Ok(stream)
+    }
+
+    fn connect_to_proxy(&self, deadline: Deadline, abort: &AbortHandle) -> Result<Stream> {
+        let (host, port) = (self.proxy.host(), self.proxy.port());
+        let stream = self.connect(host, port, deadline, abort)?;
+        match self.proxy.protocol() {
+            ProxyProtocol::Https => proxy_layer()?.establish(stream, host, port, deadline),
+            _ => Ok(stream),
+        }
+    }
+
+    fn connect(&self, host: &str, port: u16, deadline: Deadline, abort: &AbortHandle) -> Result<Stream> {
+        let addresses = self.resolve(host, port, deadline, abort)?;
+        let socket = net::connect(&addresses, &self.options, deadline, abort);
+        Ok(Stream::Tcp(socket.map_err(|error| error.with_phase(Phase::Connect))?))
+    }
+
+    fn resolve(&self, host: &str, port: u16, deadline: Deadline, abort: &AbortHandle) -> Result<Vec<SocketAddr>> {
+        net::resolve(host, port, &self.resolver, deadline, abort).map_err(|error| error.with_phase(Phase::Resolve))
+    }
+}
+
+/// TLS to an HTTPS proxy, which is trusted as any server is.
+fn proxy_layer() -> Result<Box<dyn Layer>> {
+    Err(Error::unsupported("an https proxy needs the feature tls"))
+}
