@@ -13,7 +13,7 @@ use sessile::message::{Request, Response};
 use sessile::net::{Pipe, Socket, Stream, pair};
 use sessile::session::{
     ClientSession, Connection, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, HttpClientSession, HttpServerSession,
-    ServerSession, ServerSessionParams, Session, Timeouts,
+    ProxyConfig, ProxyProtocol, ServerSession, ServerSessionParams, Session, Timeouts,
 };
 use sessile::{Error, ErrorKind};
 
@@ -58,13 +58,6 @@ const PAGES: &[(&str, &str)] = &[
 
 /// Members whose part of the crate is still to come.
 const PENDING: &[(&str, &str)] = &[
-    (
-        "HTTPClientSession",
-        "setProxy setProxyHost setProxyPort getProxyHost getProxyPort setProxyCredentials setProxyUsername \
-         getProxyUsername setProxyPassword getProxyPassword setProxyConfig getProxyConfig setGlobalProxyConfig \
-         getGlobalProxyConfig bypassProxy sendChallengeRequest proxyRequestPrefix proxyAuthenticate \
-         proxyAuthenticateImpl proxyAuthenticateDigest proxyAuthenticateNTLM proxyConnect proxyTunnel",
-    ),
     (
         "HTTPSClientSession",
         "HTTPSClientSession abort secure serverCertificate sslSession connect proxyAuthenticate \
@@ -435,6 +428,126 @@ const ROWS: &[Row] = &[
         session.receive_response(&mut Response::new()).unwrap();
         ended(session, server);
     }),
+    ("HTTPClientSession::setProxy", || {
+        let mut session = unconnected();
+        session.set_proxy("proxy", 3128).unwrap();
+        assert_eq!((session.proxy_host(), session.proxy_port()), ("proxy", 3128));
+    }),
+    ("HTTPClientSession::setProxyHost", || {
+        let mut session = unconnected();
+        session.set_proxy_host("proxy").unwrap();
+        assert_eq!((session.proxy_host(), session.proxy_port()), ("proxy", 80));
+    }),
+    ("HTTPClientSession::setProxyPort", || {
+        let (mut session, server) = answered_once();
+        get(&mut session);
+        assert_eq!(session.set_proxy_port(1).unwrap_err().kind(), ErrorKind::IllegalState);
+        ended(session, server);
+    }),
+    ("HTTPClientSession::getProxyHost", || assert_eq!(unconnected().proxy_host(), "", "none")),
+    ("HTTPClientSession::getProxyPort", || assert_eq!(unconnected().proxy_port(), 80)),
+    ("HTTPClientSession::setProxyCredentials", || {
+        let mut session = unconnected();
+        session.set_proxy_credentials("user", "pass");
+        assert_eq!((session.proxy_username(), session.proxy_password()), ("user", "pass"));
+    }),
+    ("HTTPClientSession::setProxyUsername", || {
+        let mut session = unconnected();
+        session.set_proxy_credentials("user", "pass");
+        session.set_proxy_username("other");
+        assert_eq!((session.proxy_username(), session.proxy_password()), ("other", "pass"));
+    }),
+    ("HTTPClientSession::getProxyUsername", || assert_eq!(unconnected().proxy_username(), "")),
+    ("HTTPClientSession::setProxyPassword", || {
+        let mut session = unconnected();
+        session.set_proxy_credentials("user", "pass");
+        session.set_proxy_password("other");
+        assert_eq!((session.proxy_username(), session.proxy_password()), ("user", "other"));
+    }),
+    ("HTTPClientSession::getProxyPassword", || assert_eq!(unconnected().proxy_password(), "")),
+    ("HTTPClientSession::setProxyConfig", || {
+        let mut session = unconnected();
+        let mut config = ProxyConfig::new("proxy", 8);
+        config.set_protocol(ProxyProtocol::Socks5);
+        session.set_proxy_config(config).unwrap();
+        assert_eq!((session.proxy_host(), session.proxy_protocol()), ("proxy", ProxyProtocol::Socks5));
+    }),
+    ("HTTPClientSession::getProxyConfig", || {
+        let session = unconnected();
+        assert!(!session.proxy_config().is_some() && session.is_proxy_tunnel());
+    }),
+    ("HTTPClientSession::setGlobalProxyConfig", || {
+        // Exempt for all hosts, because other tests make sessions meanwhile.
+        let mut config = ProxyConfig::new("global", 8);
+        config.set_no_proxy("*");
+        ProxyConfig::set_global(Some(config));
+        let session = unconnected();
+        ProxyConfig::set_global(None);
+        assert_eq!(session.proxy_host(), "global");
+        assert_eq!(unconnected().proxy_host(), "", "sessions made afterwards");
+    }),
+    ("HTTPClientSession::getGlobalProxyConfig", || assert!(!ProxyConfig::global().is_some())),
+    ("HTTPClientSession::bypassProxy", || {
+        let mut config = ProxyConfig::new("proxy", 8);
+        config.set_non_proxy_hosts("local.*").unwrap();
+        let session = HttpClientSession::with_proxy("LOCALHOST", 80, config.clone()).unwrap();
+        assert!(session.bypass_proxy(), "in any case");
+        let session = HttpClientSession::with_proxy("notlocal", 80, config).unwrap();
+        assert!(!session.bypass_proxy(), "as a whole");
+    }),
+    ("HTTPClientSession::sendChallengeRequest", || {
+        let (mut session, server) = answered_once();
+        let mut request = Request::post("/");
+        request.set_content_length(9);
+        let mut response = Response::new();
+        session.send_challenge_request(&request, &mut response).unwrap();
+        assert!(response.status().is_success());
+        assert!(ended(session, server).contains("Content-Length: 0\r\n"), "a copy without content");
+    }),
+    ("HTTPClientSession::proxyRequestPrefix", || {
+        let session = HttpClientSession::with_proxy("::1", 8080, ProxyConfig::new("proxy", 8)).unwrap();
+        assert_eq!(session.proxy_request_prefix(), "http://[::1]:8080");
+        assert_eq!(unconnected().proxy_request_prefix(), "");
+    }),
+    ("HTTPClientSession::proxyAuthenticate", || {
+        let mut config = ProxyConfig::new("proxy", 8);
+        config.set_credentials("Aladdin", "open sesame");
+        let mut session = HttpClientSession::with_proxy("h", 80, config).unwrap();
+        let mut request = Request::get("/");
+        session.proxy_authenticate(&mut request).unwrap();
+        let value = request.headers().get("proxy-authorization");
+        assert_eq!(value, Some("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="));
+    }),
+    ("HTTPClientSession::proxyAuthenticateImpl", || {
+        let mut request = Request::get("/");
+        unconnected().proxy_authenticate_impl(&mut request, &ProxyConfig::new("proxy", 8)).unwrap();
+        assert!(!request.headers().has("proxy-authorization"), "only with a user name, unlike Poco");
+    }),
+    ("HTTPClientSession::proxyAuthenticateDigest", || {
+        let error = unchallenged().proxy_authenticate_digest(&mut Request::get("/")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAuthenticated);
+    }),
+    ("HTTPClientSession::proxyAuthenticateNTLM", || {
+        let error = unchallenged().proxy_authenticate_ntlm(&mut Request::get("/")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotAuthenticated);
+    }),
+    ("HTTPClientSession::proxyConnect", || {
+        assert_eq!(unconnected().proxy_connect().unwrap_err().kind(), ErrorKind::IllegalState);
+        let (session, proxy) = answering("HTTP/1.1 299 Any 2xx\r\n\r\n");
+        let config = ProxyConfig::new(session.host(), session.port());
+        let mut session = HttpClientSession::with_proxy("origin", 443, config).unwrap();
+        drop(session.proxy_connect().unwrap());
+        assert!(!session.is_connected(), "the session stays as it is");
+        assert!(ended(session, proxy).starts_with("CONNECT origin:443 HTTP/1.1\r\nHost: origin:443\r\n"));
+    }),
+    ("HTTPClientSession::proxyTunnel", || {
+        let (session, proxy) = answering("HTTP/1.1 200 OK\r\n\r\n");
+        let config = ProxyConfig::new(session.host(), session.port());
+        let mut session = HttpClientSession::with_proxy("origin", 443, config).unwrap();
+        session.proxy_tunnel().unwrap();
+        assert!(session.is_connected());
+        ended(session, proxy);
+    }),
     ("HTTPClientSession::mustReconnect", || {
         let (mut session, server) =
             answering("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
@@ -475,6 +588,14 @@ fn every_counterpart_behaves() {
             panic!("{name} does not behave as its row says");
         }
     }
+}
+
+/// A session with a user for a proxy that makes no challenge.
+fn unchallenged() -> HttpClientSession {
+    let (session, _) = answered_once();
+    let mut config = ProxyConfig::new(session.host(), session.port());
+    config.set_credentials("user", "pass");
+    HttpClientSession::with_proxy("origin", 80, config).unwrap()
 }
 
 fn unconnected() -> HttpClientSession {

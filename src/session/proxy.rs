@@ -145,7 +145,10 @@ impl ProxyConfig {
         ProxyConfig::from_variables(scheme, |name| std::env::var(name).ok())
     }
 
-    fn from_variables(scheme: &str, variable: impl Fn(&str) -> Option<String>) -> Result<Option<ProxyConfig>> {
+    fn from_variables(
+        scheme: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<ProxyConfig>> {
         let either = |name: &str| variable(name).or_else(|| variable(&name.to_ascii_uppercase()));
         let own = match scheme {
             "http" if variable("REQUEST_METHOD").is_some() => variable("http_proxy"),
@@ -230,7 +233,11 @@ impl ProxyConfig {
     }
 
     /// Sets the user's name and password.
-    pub fn set_credentials(&mut self, username: impl Into<String>, password: impl Into<String>) -> &mut ProxyConfig {
+    pub fn set_credentials(
+        &mut self,
+        username: impl Into<String>,
+        password: impl Into<String>,
+    ) -> &mut ProxyConfig {
         self.username = Zeroizing::new(username.into());
         self.password = Zeroizing::new(password.into());
         self
@@ -261,8 +268,9 @@ impl ProxyConfig {
         self.expression = if expression.is_empty() {
             None
         } else {
-            let regex = regex_lite::Regex::new(&format!("(?i)^(?:{expression})$"))
-                .map_err(|e| Error::invalid_argument("the hosts without proxy are no regular expression").with_source(e))?;
+            let regex = regex_lite::Regex::new(&format!("(?i)^(?:{expression})$")).map_err(|e| {
+                Error::invalid_argument("the hosts without proxy are no regular expression").with_source(e)
+            })?;
             Some(Expression { text: expression.to_owned(), regex: Arc::new(regex) })
         };
         Ok(self)
@@ -371,8 +379,9 @@ impl FromStr for ProxyConfig {
         if let Some(user_info) = user_info {
             let (username, password) = user_info.split_once(':').unwrap_or((user_info, ""));
             let decoded = |text| {
-                field::percent_decode(text)
-                    .ok_or_else(|| Error::invalid_argument("the proxy's user name or password is not percent-encoded UTF-8"))
+                field::percent_decode(text).ok_or_else(|| {
+                    Error::invalid_argument("the proxy's user name or password is not percent-encoded UTF-8")
+                })
             };
             config.set_credentials(decoded(username)?, decoded(password)?);
         }
@@ -410,16 +419,30 @@ mod tests {
         let proxy: ProxyConfig = "https://us%40er:p%3Ass@[::1]:8443/".parse().unwrap();
         assert_eq!((proxy.host(), proxy.port(), proxy.protocol()), ("::1", 8443, ProxyProtocol::Https));
         assert_eq!((proxy.username(), proxy.password()), ("us@er", "p:ss"));
-        for (text, port) in [("proxy", 80), ("https://proxy", 443), ("socks5://proxy", 1080), ("proxy:3128", 3128)] {
+        for (text, port) in
+            [("proxy", 80), ("https://proxy", 443), ("socks5://proxy", 1080), ("proxy:3128", 3128)]
+        {
             assert_eq!(text.parse::<ProxyConfig>().unwrap().port(), port, "{text}");
         }
     }
 
     #[test]
     fn a_uri_that_is_none_is_refused() {
-        for text in ["", "ftp://proxy", "http://", "http://proxy:", "http://proxy:0", "http://proxy:65536", "http://p:+1",
-            "http://proxy/path", "http://proxy?x", "http://pro xy", "http://a\r\nb", "http://[::1", "http://%zz@proxy"]
-        {
+        for text in [
+            "",
+            "ftp://proxy",
+            "http://",
+            "http://proxy:",
+            "http://proxy:0",
+            "http://proxy:65536",
+            "http://p:+1",
+            "http://proxy/path",
+            "http://proxy?x",
+            "http://pro xy",
+            "http://a\r\nb",
+            "http://[::1",
+            "http://%zz@proxy",
+        ] {
             assert!(text.parse::<ProxyConfig>().is_err(), "{text:?}");
         }
     }
@@ -428,9 +451,19 @@ mod tests {
     fn exemptions_are_names_with_what_is_below_them_addresses_and_networks() {
         let mut proxy = ProxyConfig::new("proxy", 80);
         proxy.set_no_proxy("localhost,.example.com, *.example.org 10.0.0.0/8,[::1],192.168.1.1,fd00::/8");
-        for host in ["localhost", "LOCALHOST", "example.com", "a.b.example.com", "example.org", "10.1.2.3", "::1", "[::1]",
-            "192.168.1.1", "fd12::1", "example.com."]
-        {
+        for host in [
+            "localhost",
+            "LOCALHOST",
+            "example.com",
+            "a.b.example.com",
+            "example.org",
+            "10.1.2.3",
+            "::1",
+            "[::1]",
+            "192.168.1.1",
+            "fd12::1",
+            "example.com.",
+        ] {
             assert!(proxy.bypasses(host), "{host}");
         }
         for host in ["notexample.com", "example.net", "11.0.0.1", "::2", "192.168.1.2", "fe00::1", ""] {

@@ -25,11 +25,21 @@ pub(super) enum Target<'a> {
 }
 
 /// Has the proxy connect to the target.
-pub(super) fn connect(stream: &mut Stream, target: Target<'_>, login: Option<(&str, &str)>, limit: &Limit) -> Result<()> {
+pub(super) fn connect(
+    stream: &mut Stream,
+    target: Target<'_>,
+    login: Option<(&str, &str)>,
+    limit: &Limit,
+) -> Result<()> {
     handshake(stream, target, login, limit).map_err(|error| error.with_phase(Phase::Proxy))
 }
 
-fn handshake(stream: &mut Stream, target: Target<'_>, login: Option<(&str, &str)>, limit: &Limit) -> Result<()> {
+fn handshake(
+    stream: &mut Stream,
+    target: Target<'_>,
+    login: Option<(&str, &str)>,
+    limit: &Limit,
+) -> Result<()> {
     let greeting: &[u8] = match login {
         Some(_) => &[VERSION, 2, NO_AUTHENTICATION, PASSWORD],
         None => &[VERSION, 1, NO_AUTHENTICATION],
@@ -39,7 +49,9 @@ fn handshake(stream: &mut Stream, target: Target<'_>, login: Option<(&str, &str)
         ([VERSION, NO_AUTHENTICATION], _) => {}
         ([VERSION, PASSWORD], Some((username, password))) => authenticate(stream, username, password, limit)?,
         ([VERSION, _], None) => return Err(refused("it wants a user name and password")),
-        ([VERSION, _], Some(_)) => return Err(refused("it offers no way to authenticate that is known here")),
+        ([VERSION, _], Some(_)) => {
+            return Err(refused("it offers no way to authenticate that is known here"));
+        }
         _ => return Err(Error::new(ErrorKind::Proxy, "the proxy does not speak SOCKS 5")),
     }
     say(stream, &request(target)?, limit)?;
@@ -54,7 +66,7 @@ fn handshake(stream: &mut Stream, target: Target<'_>, login: Option<(&str, &str)
             }
             Ok(())
         }
-        [VERSION, code @ 1.., ..] => Err(refused(reason(code))),
+        [VERSION, code, ..] if code != 0 => Err(refused(reason(code))),
         _ => Err(Error::new(ErrorKind::Proxy, "the proxy's answer is not one of SOCKS 5")),
     }
 }
@@ -149,7 +161,11 @@ mod tests {
     use std::time::Duration;
 
     /// Runs the handshake against a proxy that says these bytes; what it was told.
-    fn against(says: &[u8], target: Target<'_>, login: Option<(&str, &str)>) -> (Result<()>, Vec<u8>, Vec<u8>) {
+    fn against(
+        says: &[u8],
+        target: Target<'_>,
+        login: Option<(&str, &str)>,
+    ) -> (Result<()>, Vec<u8>, Vec<u8>) {
         let (near, mut far) = pair();
         far.write_all(says).unwrap();
         far.write_all(b"behind").unwrap();

@@ -65,14 +65,18 @@ pub(super) fn open(
     let mut session = on(dial()?, within)?;
     let mut response = Response::new();
     for _ in 0..ROUNDS {
-        if !session.is_connected() {
+        if !session.is_connected() || session.must_reconnect() {
             session = on(dial()?, within)?;
         }
         session.send_request(&request).map_err(proxy_error)?;
         session.receive_response(&mut response).map_err(proxy_error)?;
         if response.status().is_success() {
             let (stream, early) = session.detach_socket()?.into_parts();
-            return Ok(if early.is_empty() { stream } else { Stream::custom(Early { early, taken: 0, stream }) });
+            return Ok(if early.is_empty() {
+                stream
+            } else {
+                Stream::custom(Early { early, taken: 0, stream })
+            });
         }
         let answered = match &mut credentials {
             Some(credentials) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -100,8 +104,11 @@ fn refusal(response: &Response) -> Error {
     } else {
         ""
     };
-    Error::new(ErrorKind::Proxy, format!("the proxy refused the tunnel: {status} {}{hint}", response.reason()))
-        .with_phase(Phase::Proxy)
+    Error::new(
+        ErrorKind::Proxy,
+        format!("the proxy refused the tunnel: {status} {}{hint}", response.reason()),
+    )
+    .with_phase(Phase::Proxy)
 }
 
 fn proxy_error(error: Error) -> Error {

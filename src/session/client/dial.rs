@@ -95,7 +95,8 @@ impl Dialer {
         deadline: Deadline,
         abort: &AbortHandle,
     ) -> Result<Stream> {
-        let deadline = limited(timeouts.connect).map_or(deadline, |limit| deadline.earlier(Deadline::after(limit)));
+        let deadline =
+            limited(timeouts.connect).map_or(deadline, |limit| deadline.earlier(Deadline::after(limit)));
         let within = tunnel::Within { timeouts, deadline, abort };
         let route = self.route(host);
         let stream = match (&self.unix, route) {
@@ -140,7 +141,8 @@ impl Dialer {
             Err(_) => self.resolve(host, port, within.deadline, within.abort)?.first().copied(),
         };
         let target = address.map_or(socks::Target::Name(host, port), socks::Target::Address);
-        let login = (!self.proxy.username().is_empty()).then(|| (self.proxy.username(), self.proxy.password()));
+        let login =
+            (!self.proxy.username().is_empty()).then(|| (self.proxy.username(), self.proxy.password()));
         let mut stream = self.connect(self.proxy.host(), self.proxy.port(), within.deadline, within.abort)?;
         let limit = Limit::none().until(within.deadline);
         socks::connect(&mut stream, target, login, &limit)?;
@@ -162,8 +164,15 @@ impl Dialer {
         Ok(Stream::Tcp(socket.map_err(|error| error.with_phase(Phase::Connect))?))
     }
 
-    fn resolve(&self, host: &str, port: u16, deadline: Deadline, abort: &AbortHandle) -> Result<Vec<SocketAddr>> {
-        net::resolve(host, port, &self.resolver, deadline, abort).map_err(|error| error.with_phase(Phase::Resolve))
+    fn resolve(
+        &self,
+        host: &str,
+        port: u16,
+        deadline: Deadline,
+        abort: &AbortHandle,
+    ) -> Result<Vec<SocketAddr>> {
+        net::resolve(host, port, &self.resolver, deadline, abort)
+            .map_err(|error| error.with_phase(Phase::Resolve))
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use dial::Layer;
 use dial::{Dialer, Route};
-use head::{Additions, bracketed, host_field, host_with_port, keep_alive_hint, request_framing, with_field, write_head};
+use head::{Additions, host_field, host_with_port, keep_alive_hint, request_framing, with_field, write_head};
 
 use super::body::{BodyReader, BodyWriter, Drive, Upload};
 use super::connection::Connection;
@@ -414,7 +414,8 @@ impl HttpClientSession {
         } else {
             (String::new(), None)
         };
-        self.exchange.challenges = if forwarded && self.dialer.proxy_credentials.is_some() { tunnel::ROUNDS } else { 0 };
+        self.exchange.challenges =
+            if forwarded && self.dialer.proxy_credentials.is_some() { tunnel::ROUNDS } else { 0 };
         if self.exchange.challenges > 0 {
             let mut asked = Request::new(request.method().clone(), format!("{prefix}{}", request.target()));
             if let Some(value) = &authorization {
@@ -638,7 +639,8 @@ impl HttpClientSession {
             proxy.set_auth_method(method);
             self.dialer.set_proxy(proxy);
         }
-        let unanswered = || Error::new(ErrorKind::NotAuthenticated, "the proxy makes no challenge that can be answered");
+        let unanswered =
+            || Error::new(ErrorKind::NotAuthenticated, "the proxy makes no challenge that can be answered");
         if let Some(credentials) = &mut self.dialer.proxy_credentials {
             if credentials.update_proxy_auth_info(request)?.is_some() {
                 return Ok(());
