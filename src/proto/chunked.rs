@@ -127,21 +127,18 @@ impl SizeLine {
         total: &mut usize,
     ) -> Result<(usize, Option<u64>)> {
         let mut taken = 0;
+        if self.place == Place::Size {
+            taken = self.read_size(input)?;
+            // Nearly all lines are over here.
+            if let [b'\r', b'\n', ..] = input[taken..] {
+                let size = self.size;
+                *self = SizeLine::new();
+                return Ok((taken + 2, Some(size)));
+            }
+        }
         while let Some(&byte) = input.get(taken) {
             taken += 1;
-            if self.place == Place::Size {
-                if let Some(digit) = hex_value(byte) {
-                    self.digits += 1;
-                    if self.digits > MOST_DIGITS {
-                        return Err(Error::malformed("a chunk-size has more than 16 digits"));
-                    }
-                    self.size = self.size << 4 | u64::from(digit);
-                    continue;
-                }
-                if self.digits == 0 {
-                    return Err(Error::malformed("a chunk-size does not start with a hexadecimal digit"));
-                }
-            } else if self.place == Place::LineFeed {
+            if self.place == Place::LineFeed {
                 if byte != b'\n' {
                     return Err(Error::malformed("a bare CR in a chunk-size line"));
                 }
@@ -163,6 +160,24 @@ impl SizeLine {
             }
         }
         Ok((taken, None))
+    }
+
+    /// Reads digits on, and says how many. Where something else follows, there must have
+    /// been one.
+    fn read_size(&mut self, input: &[u8]) -> Result<usize> {
+        let mut taken = 0;
+        while let Some(digit) = input.get(taken).copied().and_then(hex_value) {
+            if self.digits == MOST_DIGITS {
+                return Err(Error::malformed("a chunk-size has more than 16 digits"));
+            }
+            self.digits += 1;
+            self.size = self.size << 4 | u64::from(digit);
+            taken += 1;
+        }
+        if self.digits == 0 && taken < input.len() {
+            return Err(Error::malformed("a chunk-size does not start with a hexadecimal digit"));
+        }
+        Ok(taken)
     }
 }
 
@@ -239,3 +254,56 @@ const HEAD_ONLY: &[&str] = &[
     "Content-Type",
     "Content-Range",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_written_without_zeros_in_front() {
+        for size in [1, 9, 10, 15, 16, 255, 256, 4096, 65_535, 0x1234_abcd, usize::MAX] {
+            let head = ChunkHead::new(size).unwrap();
+            assert_eq!(head.as_bytes(), format!("{size:X}\r\n").as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_empty_chunk_is_none() {
+        assert!(ChunkHead::new(0).is_none(), "it would end the content");
+    }
+
+    #[test]
+    fn the_last_chunk_carries_the_trailers() {
+        let mut out = b"before".to_vec();
+        write_last_chunk(&mut out, &HeaderMap::new()).unwrap();
+        assert_eq!(out, b"before0\r\n\r\n");
+
+        let mut trailers = HeaderMap::new();
+        trailers.append("Digest", "x").unwrap();
+        trailers.append("X-Time", "5 ms").unwrap();
+        out.clear();
+        write_last_chunk(&mut out, &trailers).unwrap();
+        assert_eq!(out, b"0\r\nDigest: x\r\nX-Time: 5 ms\r\n\r\n");
+    }
+
+    #[test]
+    fn trailers_that_belong_in_the_head_or_hold_controls_are_not_sent() {
+        for name in HEAD_ONLY {
+            assert!(!is_trailer_field(name) && !is_trailer_field(&name.to_lowercase()), "{name}");
+            let mut trailers = HeaderMap::new();
+            trailers.append("X-Fine", "1").unwrap();
+            trailers.append(name, "1").unwrap();
+            let mut out = b"before".to_vec();
+            assert!(write_last_chunk(&mut out, &trailers).is_err(), "{name}");
+            assert_eq!(out, b"before");
+        }
+        let mut trailers = HeaderMap::new();
+        trailers.set_unchecked("X-Evil", b"a\r\nb: c");
+        let mut out = b"before".to_vec();
+        assert!(write_last_chunk(&mut out, &trailers).is_err());
+        assert_eq!(out, b"before");
+        for name in ["ETag", "Digest", "Server-Timing", "X-Checksum", "Authentication-Info", "Hosts"] {
+            assert!(is_trailer_field(name), "{name}");
+        }
+    }
+}

@@ -146,3 +146,72 @@ impl Encoder {
         self.sent
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
+        result.unwrap_err().kind()
+    }
+
+    #[test]
+    fn content_without_a_length_is_taken_without_a_limit() {
+        for framing in [Framing::Chunked, Framing::UntilClose] {
+            let mut encoder = Encoder::new(framing);
+            assert_eq!(encoder.accept(usize::MAX).unwrap(), usize::MAX);
+            assert_eq!(encoder.accept(0).unwrap(), 0);
+            assert!(!encoder.is_complete());
+            encoder.finish().unwrap();
+            assert!(!encoder.is_open() && !encoder.is_chunked() && !encoder.is_until_close());
+        }
+    }
+
+    #[test]
+    fn a_length_is_kept_to_the_byte() {
+        let mut encoder = Encoder::new(Framing::Length(10));
+        assert_eq!((encoder.accept(4).unwrap(), encoder.remaining()), (4, Some(6)));
+        let error = encoder.finish().unwrap_err();
+        assert_eq!(error.to_string(), "the content ended after 4 of 10 bytes");
+        assert_eq!(error.kind(), ErrorKind::Incomplete);
+        assert_eq!(error.status_hint(), Some(StatusCode::INTERNAL_SERVER_ERROR), "our fault, not the peer's");
+        assert!(encoder.is_open(), "the rest may still be sent");
+        assert_eq!(encoder.accept(100).unwrap(), 6);
+        assert!(encoder.is_complete());
+        assert_eq!(kind(encoder.accept(1)), ErrorKind::InvalidArgument);
+        assert_eq!(encoder.accept(0).unwrap(), 0, "to write nothing is never wrong");
+        encoder.finish().unwrap();
+        assert_eq!(encoder.sent(), 10);
+    }
+
+    #[test]
+    fn a_message_without_content_takes_none() {
+        let mut encoder = Encoder::new(Framing::None);
+        assert_eq!(kind(encoder.accept(1)), ErrorKind::InvalidArgument);
+        assert!(encoder.is_complete());
+        encoder.finish().unwrap();
+        let mut encoder = Encoder::new(Framing::Length(0));
+        assert_eq!(kind(encoder.accept(1)), ErrorKind::InvalidArgument);
+        encoder.finish().unwrap();
+    }
+
+    #[test]
+    fn content_that_must_not_be_sent_is_taken_all_the_same() {
+        let mut encoder = Encoder::discarding();
+        assert_eq!(encoder.accept(1000).unwrap(), 1000);
+        assert!(encoder.is_discarding() && encoder.is_complete());
+        encoder.finish().unwrap();
+    }
+
+    #[test]
+    fn nothing_is_taken_before_or_behind_a_message() {
+        let mut encoder = Encoder::default();
+        assert_eq!(kind(encoder.accept(1)), ErrorKind::IllegalState);
+        encoder.set(Framing::Chunked);
+        assert_eq!(encoder.accept(1).unwrap(), 1);
+        encoder.finish().unwrap();
+        assert_eq!(kind(encoder.accept(1)), ErrorKind::IllegalState);
+        encoder.finish().unwrap();
+    }
+}

@@ -151,3 +151,116 @@ fn write_good_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 // What a line has beside its variable parts, at most.
 const LINE_EXTRA: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    /// Writes behind something, which must stay as it was if that fails.
+    fn written(write: impl Fn(&mut Vec<u8>) -> Result<()>) -> Option<String> {
+        let mut out = b"before ".to_vec();
+        match write(&mut out) {
+            Ok(()) => Some(String::from_utf8_lossy(&out[7..]).into_owned()),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+                assert_eq!(out, b"before ");
+                None
+            }
+        }
+    }
+
+    fn status_line(version: Version, number: u16, reason: &[u8]) -> Option<String> {
+        written(|out| write_status_line(out, version, StatusCode::new(number).unwrap(), reason))
+    }
+
+    fn request_line(method: &str, target: &str) -> Option<String> {
+        written(|out| write_request_line(out, &Method::new(method).unwrap(), target, Version::Http10))
+    }
+
+    fn field(name: &str, value: &[u8]) -> Option<String> {
+        written(|out| write_field(out, name, value))
+    }
+
+    #[test]
+    fn a_status_line_has_its_blank_even_without_a_reason() {
+        let line = |version, number, reason: &str| status_line(version, number, reason.as_bytes()).unwrap();
+        assert_eq!(line(Version::Http11, 200, "OK"), "HTTP/1.1 200 OK\r\n");
+        assert_eq!(line(Version::Http10, 200, "OK"), "HTTP/1.0 200 OK\r\n");
+        assert_eq!(line(Version::Http11, 200, ""), "HTTP/1.1 200 \r\n");
+        assert_eq!(line(Version::Http11, 404, "Not Found"), "HTTP/1.1 404 Not Found\r\n");
+        assert_eq!(line(Version::Http11, 999, "caf\u{e9}\tx"), "HTTP/1.1 999 caf\u{e9}\tx\r\n");
+    }
+
+    #[test]
+    fn all_statuses_are_written_with_three_digits() {
+        for number in 100..=999 {
+            assert_eq!(status_line(Version::Http11, number, b""), Some(format!("HTTP/1.1 {number} \r\n")));
+        }
+    }
+
+    #[test]
+    fn a_request_line_is_written_as_it_is() {
+        assert_eq!(request_line("GET", "/a?b"), Some("GET /a?b HTTP/1.0\r\n".to_owned()));
+        assert_eq!(request_line("CONNECT", "h:1"), Some("CONNECT h:1 HTTP/1.0\r\n".to_owned()));
+    }
+
+    #[test]
+    fn nothing_can_be_smuggled_into_a_line() {
+        for byte in (0..=b' ').chain([0x7f]) {
+            let text = [b'/', byte, b'x'];
+            assert_eq!(request_line("GET", std::str::from_utf8(&text).unwrap()), None, "{byte:#x}");
+            let good = byte == b' ' || byte == b'\t';
+            assert_eq!(status_line(Version::Http11, 200, &text).is_some(), good, "{byte:#x}");
+            assert_eq!(field("X", &text).is_some(), good, "{byte:#x}");
+            assert_eq!(field(std::str::from_utf8(&[b'X', byte]).unwrap(), b""), None, "{byte:#x}");
+        }
+        for target in ["", "/\u{e9}", "/a b", " /"] {
+            assert_eq!(request_line("GET", target), None);
+        }
+        for name in ["", "X:", "X Y", "X\u{e9}", "\"X\""] {
+            assert_eq!(field(name, b""), None);
+        }
+        for value in [&b"a\r\nX-Injected: yes"[..], b"a\n", b"\r", b"\0"] {
+            assert_eq!(field("X", value), None);
+        }
+        assert_eq!(field("X", b"caf\xc3\xa9"), Some("X: caf\u{e9}\r\n".to_owned()));
+    }
+
+    #[test]
+    fn what_was_set_unchecked_is_checked_before_it_is_sent() {
+        let mut response = Response::new();
+        response.headers_mut().append("X-Fine", "1").unwrap();
+        response.set_content_type("text/plain\r\nX-Injected: yes");
+        assert_eq!(written(|out| write_response_head(out, &response)), None);
+        assert_eq!(written(|out| write_fields(out, response.headers(), |_| false)), None);
+        assert_eq!(written(|out| write_all_fields(out, response.headers())), None);
+        let mut request = Request::get("/");
+        request.set_content_type("a\0b");
+        assert_eq!(written(|out| write_request_head(out, &request)), None);
+        *request.headers_mut() = HeaderMap::new();
+        request.target_mut().push_str(" HTTP/1.1\r\nX: y");
+        assert_eq!(written(|out| write_request_head(out, &request)), None);
+    }
+
+    #[test]
+    fn fields_keep_their_order_and_may_be_skipped() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("b", "1"), ("Skip", "2"), ("A", ""), ("b", "3")] {
+            headers.append(name, value).unwrap();
+        }
+        let some = written(|out| write_fields(out, &headers, |name| name.eq_ignore_ascii_case("skip")));
+        assert_eq!(some.as_deref(), Some("b: 1\r\nA: \r\nb: 3\r\n"));
+        let all = written(|out| write_all_fields(out, &headers));
+        assert_eq!(all.as_deref(), Some("b: 1\r\nSkip: 2\r\nA: \r\nb: 3\r\n"));
+        headers.remove("skip");
+        assert_eq!(written(|out| write_all_fields(out, &headers)), some);
+    }
+
+    #[test]
+    fn numbers_are_decimal() {
+        let number = |value| written(|out| write_number_field(out, "Content-Length", value));
+        assert_eq!(number(0).as_deref(), Some("Content-Length: 0\r\n"));
+        assert_eq!(number(u64::MAX).as_deref(), Some("Content-Length: 18446744073709551615\r\n"));
+    }
+}

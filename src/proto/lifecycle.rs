@@ -150,3 +150,93 @@ fn reason(message: &impl Message, asked: CloseReason) -> CloseReason {
     }
     asked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 9112, 9.3, for a version and a value of `Connection`: whether the connection
+    /// persists.
+    const PERSISTENCE: &[(Version, &str, bool)] = &[
+        (Version::Http11, "", true),
+        (Version::Http11, "close", false),
+        (Version::Http11, "Close", false),
+        (Version::Http11, "close, foo", false),
+        (Version::Http11, "foo,\tCLOSE", false),
+        (Version::Http11, "keep-alive", true),
+        (Version::Http11, "keep-alive, close", false),
+        (Version::Http11, "closed", true),
+        (Version::Http11, "\"close\"", true),
+        (Version::Http11, "upgrade", true),
+        (Version::Http10, "", false),
+        (Version::Http10, "keep-alive", true),
+        (Version::Http10, "Keep-Alive", true),
+        (Version::Http10, "foo, keep-alive", true),
+        (Version::Http10, "close", false),
+        (Version::Http10, "keep-alive, close", false),
+        (Version::Http10, "upgrade", false),
+    ];
+
+    #[test]
+    fn persistence_follows_the_table() {
+        for &(version, options, persists) in PERSISTENCE {
+            let (mut request, mut response) = (Request::get("/"), Response::new());
+            request.set_version(version);
+            response.set_version(version);
+            if !options.is_empty() {
+                request.headers_mut().append("Connection", options).unwrap();
+                response.headers_mut().append("connection", options).unwrap();
+            }
+            let by_client = close_after_request(&request);
+            let by_server = close_after_response(&Method::GET, &response, Framing::Length(0));
+            assert_eq!(
+                (by_client.is_none(), by_server.is_none()),
+                (persists, persists),
+                "{version} {options}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_reason_says_who_or_what_it_was() {
+        let mut request = Request::get("/");
+        request.set_version(Version::Http10);
+        assert_eq!(close_after_request(&request), Some(CloseReason::Http10));
+        request.set_keep_alive(false);
+        assert_eq!(close_after_request(&request), Some(CloseReason::AskedByClient));
+        let mut response = Response::new();
+        response.set_keep_alive(false);
+        let close = |response: &Response, framing| close_after_response(&Method::GET, response, framing);
+        assert_eq!(close(&response, Framing::None), Some(CloseReason::AskedByServer));
+        assert_eq!(close(&response, Framing::UntilClose), Some(CloseReason::UntilClose));
+    }
+
+    #[test]
+    fn two_lines_of_options_are_one_list() {
+        let mut response = Response::new();
+        response.headers_mut().append("Connection", "keep-alive").unwrap();
+        response.headers_mut().append("Connection", "x, close").unwrap();
+        let reason = close_after_response(&Method::GET, &response, Framing::Chunked);
+        assert_eq!(reason, Some(CloseReason::AskedByServer));
+    }
+
+    #[test]
+    fn tunnels_and_other_protocols_are_not_used_again_and_interim_responses_decide_nothing() {
+        let status = |number| Response::with_status(StatusCode::new(number).unwrap());
+        let close =
+            |method: &Method, response: &Response| close_after_response(method, response, Framing::None);
+        assert_eq!(close(&Method::GET, &status(101)), Some(CloseReason::Upgraded));
+        assert_eq!(close(&Method::CONNECT, &status(200)), Some(CloseReason::Upgraded));
+        assert_eq!(close(&Method::CONNECT, &status(407)), None);
+        let mut interim = status(103);
+        interim.set_keep_alive(false);
+        assert_eq!(close(&Method::GET, &interim), None);
+    }
+
+    #[test]
+    fn every_error_is_a_reason_to_close() {
+        assert_eq!(CloseReason::from(&Error::malformed("x")), CloseReason::Malformed);
+        assert_eq!(CloseReason::from(&Error::new(ErrorKind::Io, "x")), CloseReason::Failed);
+        assert_eq!(CloseReason::from(&Error::incomplete("x")).to_string(), CloseReason::Incomplete.explain());
+    }
+}

@@ -38,8 +38,6 @@ mod limits;
 mod parse;
 mod scan;
 mod target;
-#[cfg(test)]
-mod tests;
 
 pub use chunked::{ChunkHead, is_trailer_field, write_last_chunk};
 pub use decoder::{Decoder, Step};
@@ -51,5 +49,8 @@ pub use head::{
 };
 pub use lifecycle::{CloseReason, close_after_request, close_after_response};
 pub use limits::Limits;
-pub use parse::{parse_request, parse_response, parse_trailers};
+pub use parse::{parse_request, parse_response, parse_trailers, read_request, read_response};
 pub use scan::{Head, HeadKind, HeadScanner};
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,9 @@
 //! From the bytes of a head to a message (RFC 9112, sections 2 to 5).
 //!
-//! The only user of httparse. What that takes and this crate does not is refused here:
-//! `Host` and the form of the target are checked, other versions get their own error. The
-//! scanner has refused bare line ends and leading blank lines before. A head is read once
-//! and its field section copied once; nothing is allocated where the message has room.
+//! The only user of httparse. What that takes and this crate does not is refused here: bare
+//! line ends, blank lines before a head, targets of the wrong form, a missing, repeated or
+//! invalid `Host`; other versions get their own error. A head is read once and its field
+//! section copied once; nothing is allocated where the message has room.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -12,13 +12,72 @@ use httparse::{EMPTY_HEADER, Header, Status};
 
 use super::chunked::is_trailer_field;
 use super::limits::Limits;
-use super::scan::{HeadKind, too_many_fields};
+use super::scan::{HeadKind, HeadScanner, section_too_long, start_line_too_long, too_many_fields};
 use super::target::{check_target, is_host};
 use crate::message::{HeaderMap, Method, Request, Response, StatusCode, Version};
 use crate::{Error, Result};
 
-/// Reads a request's head, as [`HeadScanner`](super::HeadScanner) found it, into a request;
-/// what that held before is gone.
+/// Reads a request's head from the start of a buffer, if all of it is there, and says where
+/// it ends.
+///
+/// The same as [`HeadScanner::find_end`] and [`parse_request`]; a head that is there at once
+/// is gone over only once. The scanner must be one for requests, and what is said at
+/// `find_end` about the buffer holds.
+///
+/// ```
+/// use sessile::message::Request;
+/// use sessile::proto::{HeadKind, HeadScanner, Limits, read_request};
+///
+/// let mut scanner = HeadScanner::new(HeadKind::Request);
+/// let (limits, mut request) = (Limits::default(), Request::default());
+/// let mut buffer = b"GET /a HTTP/1.1\r\nHost:".to_vec();
+/// assert_eq!(read_request(&mut scanner, &buffer, &limits, &mut request)?, None);
+/// buffer.extend_from_slice(b" example.com\r\n\r\nmore");
+/// assert_eq!(read_request(&mut scanner, &buffer, &limits, &mut request)?, Some(38));
+/// assert_eq!(request.headers().get("host"), Some("example.com"));
+/// # Ok::<(), sessile::Error>(())
+/// ```
+pub fn read_request(
+    scanner: &mut HeadScanner,
+    buffer: &[u8],
+    limits: &Limits,
+    into: &mut Request,
+) -> Result<Option<usize>> {
+    // The usual case: the head is there at once and has no fault. Whatever else it is, the
+    // scanner finds out.
+    if scanner.is_fresh() && !buffer.is_empty() {
+        if let Ok(Some(end)) = first_request(buffer, limits, into) {
+            return Ok(Some(end));
+        }
+    }
+    let Some(head) = scanner.find_end(buffer, limits)? else {
+        return Ok(None);
+    };
+    parse_request(&buffer[head.start..head.end], limits, into)?;
+    Ok(Some(head.end))
+}
+
+/// Reads a response's head from the start of a buffer: see [`read_request`].
+pub fn read_response(
+    scanner: &mut HeadScanner,
+    buffer: &[u8],
+    limits: &Limits,
+    into: &mut Response,
+) -> Result<Option<usize>> {
+    if scanner.is_fresh() && !buffer.is_empty() {
+        if let Ok(Some(end)) = first_response(buffer, limits, into) {
+            return Ok(Some(end));
+        }
+    }
+    let Some(head) = scanner.find_end(buffer, limits)? else {
+        return Ok(None);
+    };
+    parse_response(&buffer[head.start..head.end], limits, into)?;
+    Ok(Some(head.end))
+}
+
+/// Reads a request's head, as [`HeadScanner`] found it, into a request; what that held
+/// before is gone.
 ///
 /// Also checked is what decides whom the request is for: the form of the target
 /// (RFC 9112, 3.2) and that `Host` is there once and valid. A newer minor version is
@@ -37,21 +96,18 @@ use crate::{Error, Result};
 /// # Ok::<(), sessile::Error>(())
 /// ```
 pub fn parse_request(head: &[u8], limits: &Limits, into: &mut Request) -> Result<()> {
-    let mut fields = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
-    match read_request(head, &mut fields[..limits.fields.min(COMMON_FIELDS)], into) {
-        Ok(()) => Ok(()),
-        Err(Fault::Syntax(httparse::Error::TooManyHeaders)) if limits.fields > COMMON_FIELDS => {
-            read_request(head, &mut many_fields(head, limits), into).map_err(|fault| fault.describe())
-        }
+    match first_request(head, limits, into) {
+        Ok(Some(end)) if end == head.len() => Ok(()),
+        Ok(_) => Err(no_end()),
         Err(Fault::Syntax(httparse::Error::Version)) => {
             parse_request(&as_http_11(head, request_version(head))?, limits, into)
         }
-        Err(fault) => Err(fault.describe()),
+        Err(fault) => Err(fault.into()),
     }
 }
 
-/// Reads a response's head, as [`HeadScanner`](super::HeadScanner) found it, into a
-/// response; what that held before is gone.
+/// Reads a response's head, as [`HeadScanner`] found it, into a response; what that held
+/// before is gone.
 ///
 /// A missing reason is taken; its bytes are kept as they came. A newer minor version is
 /// processed as HTTP/1.1; another major version is
@@ -68,16 +124,13 @@ pub fn parse_request(head: &[u8], limits: &Limits, into: &mut Request) -> Result
 /// # Ok::<(), sessile::Error>(())
 /// ```
 pub fn parse_response(head: &[u8], limits: &Limits, into: &mut Response) -> Result<()> {
-    let mut fields = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
-    match read_response(head, &mut fields[..limits.fields.min(COMMON_FIELDS)], into) {
-        Ok(()) => Ok(()),
-        Err(Fault::Syntax(httparse::Error::TooManyHeaders)) if limits.fields > COMMON_FIELDS => {
-            read_response(head, &mut many_fields(head, limits), into).map_err(|fault| fault.describe())
-        }
+    match first_response(head, limits, into) {
+        Ok(Some(end)) if end == head.len() => Ok(()),
+        Ok(_) => Err(no_end()),
         Err(Fault::Syntax(httparse::Error::Version)) => {
             parse_response(&as_http_11(head, response_version(head))?, limits, into)
         }
-        Err(fault) => Err(fault.describe()),
+        Err(fault) => Err(fault.into()),
     }
 }
 
@@ -100,13 +153,14 @@ pub fn parse_trailers(section: &[u8], limits: &Limits, into: &mut HeaderMap) -> 
     };
     match parsed {
         Ok(Status::Complete((end, fields))) if end == section.len() => {
+            check_lines(section, fields)?;
             let lines = &section[..end - 2];
             let kept = fields.iter().filter(|field| is_trailer_field(field.name));
             into.load(lines, kept.map(|field| spans(lines, field)));
             Ok(())
         }
-        Ok(_) => Err(Fault::NotOneHead.describe()),
-        Err(error) => Err(Fault::Syntax(error).describe()),
+        Ok(_) => Err(no_end()),
+        Err(error) => Err(Fault::Syntax(error).into()),
     }
 }
 
@@ -120,77 +174,108 @@ pub(super) fn check_start_line(kind: HeadKind, line: &[u8]) -> Result<()> {
     match result {
         Ok(_) => Ok(()),
         Err(httparse::Error::Version) => as_http_11(line, version).map(|_| ()),
-        Err(error) => Err(Fault::Syntax(error).describe()),
+        Err(error) => Err(Fault::Syntax(error).into()),
     }
 }
 
 /// Why a head was not read.
 enum Fault {
     Syntax(httparse::Error),
-    NotOneHead,
     Refused(Error),
 }
 
-fn read_request<'head>(
-    head: &'head [u8],
-    fields: &mut [MaybeUninit<Header<'head>>],
-    into: &mut Request,
-) -> Result<(), Fault> {
+/// Reads the request head that the input starts with, if it is whole, and says where it
+/// ends.
+fn first_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
     into.clear();
+    let mut common = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
+    let mut more = Vec::new();
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, fields) {
-        Ok(Status::Complete(end)) if end == head.len() => {}
-        Ok(_) => return Err(Fault::NotOneHead),
-        Err(error) => return Err(Fault::Syntax(error)),
-    }
-    let (Some(method), Some(target), Some(minor)) = (parsed.method, parsed.path, parsed.version) else {
-        return Err(Fault::NotOneHead);
+    let status = parsed.parse_with_uninit_headers(input, room(&mut common, &mut more, input, limits))?;
+    let (Status::Complete(end), Some(method), Some(target), Some(minor)) =
+        (status, parsed.method, parsed.path, parsed.version)
+    else {
+        return Ok(None);
     };
-    into.set_method(Method::from_bytes(method.as_bytes()).map_err(Fault::Refused)?);
+    let (head, fields) = (&input[..end], &*parsed.headers);
+    check_size(head, method.len() + target.len() + VERSION_LEN + 2, limits)?;
+    check_lines(head, fields)?;
+    into.set_method(Method::from_bytes(method.as_bytes())?);
     into.target_mut().clear();
     into.target_mut().push_str(target);
     into.set_version(version(minor));
-    load(head, parsed.headers, into.headers_mut())?;
-    check_target(into.method(), into.target()).map_err(Fault::Refused)?;
-    check_host(into).map_err(Fault::Refused)
+    load(head, fields, into.headers_mut())?;
+    check_target(into.method(), target)?;
+    check_host(minor, fields)?;
+    Ok(Some(end))
 }
 
-fn read_response<'head>(
-    head: &'head [u8],
-    fields: &mut [MaybeUninit<Header<'head>>],
-    into: &mut Response,
-) -> Result<(), Fault> {
+/// Reads the response head that the input starts with, if it is whole, and says where it
+/// ends.
+fn first_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<Option<usize>, Fault> {
     into.clear();
+    let mut common = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
+    let mut more = Vec::new();
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, head, fields) {
-        Ok(Status::Complete(end)) if end == head.len() => {}
-        Ok(_) => return Err(Fault::NotOneHead),
-        Err(error) => return Err(Fault::Syntax(error)),
-    }
-    let (Some(minor), Some(code)) = (parsed.version, parsed.code) else {
-        return Err(Fault::NotOneHead);
+    let fields = room(&mut common, &mut more, input, limits);
+    let status = config.parse_response_with_uninit_headers(&mut parsed, input, fields)?;
+    let (Status::Complete(end), Some(minor), Some(code)) = (status, parsed.version, parsed.code) else {
+        return Ok(None);
     };
+    let (head, fields) = (&input[..end], &*parsed.headers);
+    let line = &head[..line_end(head)];
+    check_size(head, line.len(), limits)?;
+    check_lines(head, fields)?;
     let Ok(status) = StatusCode::new(code) else {
-        return Err(Fault::Refused(Error::malformed("the status code is below 100")));
+        return Err(Error::malformed("the status code is below 100").into());
     };
     into.set_status(status);
     into.set_version(version(minor));
     // httparse gives no reason that holds bytes above ASCII.
-    let line = &head[..line_end(head)];
     into.reason_mut().extend_from_slice(line.get(REASON..).unwrap_or_default());
-    load(head, parsed.headers, into.headers_mut())
+    load(head, fields, into.headers_mut())?;
+    Ok(Some(end))
+}
+
+/// The limits of size, as the scanner has them.
+fn check_size(head: &[u8], start_line: usize, limits: &Limits) -> Result<()> {
+    if start_line > limits.start_line {
+        return Err(start_line_too_long());
+    }
+    if head.len() > limits.head.saturating_add(2) {
+        return Err(section_too_long());
+    }
+    Ok(())
+}
+
+/// Refuses empty lines before a head, and lines that end in a bare LF: httparse takes both.
+/// Every line but the first one is a field's, so that line ends are in front of names and at
+/// the end, and nowhere else.
+fn check_lines(head: &[u8], fields: &[Header<'_>]) -> Result<()> {
+    // There is an LF, or httparse would have seen no name.
+    let behind_cr = |field: &Header<'_>| {
+        let name = span(head, field.name.as_bytes()).0;
+        name == 0 || head.get(name.wrapping_sub(2)) == Some(&b'\r')
+    };
+    if matches!(head.first(), Some(b'\r' | b'\n'))
+        || !head.ends_with(b"\r\n\r\n")
+        || !fields.iter().all(behind_cr)
+    {
+        return Err(Error::malformed("a line is empty, or does not end in CR LF"));
+    }
+    Ok(())
 }
 
 /// Copies the field section, once, with the places of names and values in it.
-fn load(head: &[u8], fields: &[Header<'_>], into: &mut HeaderMap) -> Result<(), Fault> {
+fn load(head: &[u8], fields: &[Header<'_>], into: &mut HeaderMap) -> Result<()> {
     let Some(first) = fields.first() else {
         return Ok(());
     };
     let start = span(head, first.name.as_bytes()).0;
     let section = &head[start..head.len() - 2];
     into.load(section, fields.iter().map(|field| spans(section, field)));
-    if into.len() == fields.len() { Ok(()) } else { Err(Fault::Refused(too_many_fields())) }
+    if into.len() == fields.len() { Ok(()) } else { Err(too_many_fields()) }
 }
 
 fn spans(section: &[u8], field: &Header<'_>) -> ((usize, usize), (usize, usize)) {
@@ -204,13 +289,14 @@ fn span(whole: &[u8], part: &[u8]) -> (usize, usize) {
 }
 
 /// RFC 9112, 3.2: 400 for a request without `Host`, with two, or with an invalid one.
-fn check_host(request: &Request) -> Result<()> {
-    let mut hosts = request.headers().get_all("Host");
+fn check_host(minor: u8, fields: &[Header<'_>]) -> Result<()> {
+    let is_it = |name: &str| name == "Host" || name.eq_ignore_ascii_case("Host");
+    let mut hosts = fields.iter().filter(|field| is_it(field.name));
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) if is_host(host) => Ok(()),
+        (Some(host), None) if is_host(host.value) => Ok(()),
         (Some(_), None) => Err(Error::malformed("the Host field is not a host and port")),
         (Some(_), Some(_)) => Err(Error::malformed("two Host fields in one request")),
-        (None, _) if request.version() == Version::Http10 => Ok(()),
+        (None, _) if minor == 0 => Ok(()),
         (None, _) => Err(Error::malformed("a request of HTTP/1.1 without a Host field")),
     }
 }
@@ -248,7 +334,7 @@ fn as_http_11(head: &[u8], version: Option<Range<usize>>) -> Result<Vec<u8>> {
             let error = Error::unsupported("the peer speaks another version than HTTP/1");
             Err(error.with_status(StatusCode::HTTP_VERSION_NOT_SUPPORTED))
         }
-        _ => Err(Fault::Syntax(httparse::Error::Version).describe()),
+        _ => Err(Fault::Syntax(httparse::Error::Version).into()),
     }
 }
 
@@ -257,15 +343,40 @@ fn line_end(head: &[u8]) -> usize {
     memchr::memchr(b'\r', head).unwrap_or(head.len())
 }
 
-/// Room for more fields than nearly all messages have.
-fn many_fields<'head>(head: &[u8], limits: &Limits) -> Vec<MaybeUninit<Header<'head>>> {
+/// Room for as many fields as there may be: on the stack, but for unusual limits.
+fn room<'fields, 'head>(
+    common: &'fields mut [MaybeUninit<Header<'head>>; COMMON_FIELDS],
+    more: &'fields mut Vec<MaybeUninit<Header<'head>>>,
+    head: &[u8],
+    limits: &Limits,
+) -> &'fields mut [MaybeUninit<Header<'head>>] {
     let fields = limits.fields.min(head.len() / SHORTEST_FIELD);
-    std::iter::repeat_with(MaybeUninit::uninit).take(fields).collect()
+    if fields > COMMON_FIELDS {
+        more.resize_with(fields, MaybeUninit::uninit);
+        return more;
+    }
+    &mut common[..limits.fields.min(COMMON_FIELDS)]
 }
 
-impl Fault {
-    fn describe(self) -> Error {
-        let message = match self {
+fn no_end() -> Error {
+    Error::malformed("the head of the message has no end")
+}
+
+impl From<httparse::Error> for Fault {
+    fn from(error: httparse::Error) -> Fault {
+        Fault::Syntax(error)
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        Fault::Refused(error)
+    }
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Error {
+        Error::malformed(match fault {
             Fault::Refused(error) => return error,
             Fault::Syntax(httparse::Error::TooManyHeaders) => return too_many_fields(),
             Fault::Syntax(httparse::Error::Token) => "the request line is malformed",
@@ -274,9 +385,7 @@ impl Fault {
             Fault::Syntax(httparse::Error::HeaderName) => "the name of a field is malformed",
             Fault::Syntax(httparse::Error::HeaderValue) => "the value of a field holds a control character",
             Fault::Syntax(httparse::Error::NewLine) => "a line does not end where it should",
-            Fault::NotOneHead => "the head of the message has no end",
-        };
-        Error::malformed(message)
+        })
     }
 }
 

@@ -4,6 +4,8 @@
 //! that sends byte by byte costs no more than one that sends at once. A line ends in CR LF;
 //! a bare CR or LF is an error, wherever it stands. What a line says is parse.rs's matter.
 
+use memchr::memchr2;
+
 use super::limits::Limits;
 use super::parse;
 use crate::message::StatusCode;
@@ -83,6 +85,11 @@ impl HeadScanner {
         *self = HeadScanner::new(self.kind);
     }
 
+    /// Whether nothing of the head was seen yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.at == 0
+    }
+
     /// Where the head ends, or `None` if more bytes are needed.
     ///
     /// The buffer must start with the same byte from call to call and only grow, until a
@@ -90,39 +97,24 @@ impl HeadScanner {
     /// as early as that is known: a bare CR or LF, a line or a head past its limit, a
     /// start-line that is none. After an error the connection is of no use.
     pub fn find_end(&mut self, buffer: &[u8], limits: &Limits) -> Result<Option<Head>> {
-        if self.is_leading() && !self.find_start_line(buffer, limits)? {
-            self.check_beginning(buffer)?;
-            return Ok(None);
-        }
-        let size = if self.kind == HeadKind::Trailers { limits.trailers } else { limits.head };
-        let (mut line, mut fields) = (self.line, self.fields);
-        let found = go_over_lines(buffer, self.at, self.start.saturating_add(size), |end| {
-            if end == line || fields == limits.fields {
-                return true;
-            }
-            fields += 1;
-            line = end + 2;
-            false
-        });
-        match found {
-            Found::Line(end) if end == line => {
+        while let Some(end) = self.next_line_end(buffer, limits)? {
+            let line = std::mem::replace(&mut self.line, end + 2);
+            self.at = self.line;
+            if self.is_leading() {
+                self.end_leading_line(line, end, limits)?;
+            } else if end == line {
                 let head = Head { start: self.start, end: end + 2 };
                 self.reset();
-                Ok(Some(head))
+                return Ok(Some(head));
+            } else {
+                self.fields += 1;
+                if self.fields > limits.fields {
+                    return Err(too_many_fields());
+                }
             }
-            Found::Line(_) => Err(too_many_fields()),
-            Found::End(at) => {
-                (self.at, self.line, self.fields) = (at, line, fields);
-                self.check_beginning(buffer)?;
-                Ok(None)
-            }
-            Found::TooLong => {
-                let error = Error::too_large("the field section is longer than the limit");
-                Err(error.with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE))
-            }
-            Found::BareCr => Err(bare_cr()),
-            Found::BareLf => Err(bare_lf()),
         }
+        self.check_beginning(buffer)?;
+        Ok(None)
     }
 
     /// The error for a connection that ended here, with these bytes in the buffer:
@@ -139,36 +131,47 @@ impl HeadScanner {
         self.start_line_end == 0 && self.kind != HeadKind::Trailers
     }
 
-    /// Steps over empty lines and the start-line, and says whether that has ended.
-    fn find_start_line(&mut self, buffer: &[u8], limits: &Limits) -> Result<bool> {
-        loop {
-            let limit = self.start.saturating_add(limits.start_line);
-            match go_over_lines(buffer, self.at, limit, |_| true) {
-                Found::Line(end) => {
-                    self.at = end + 2;
-                    self.line = self.at;
-                    if end > self.start {
-                        self.start_line_end = end;
-                        return Ok(true);
-                    }
-                    self.empty_lines += 1;
-                    if self.kind == HeadKind::Response || self.empty_lines > limits.empty_lines {
-                        return Err(Error::malformed("an empty line where a message should start"));
-                    }
-                    self.start = self.at;
-                }
-                Found::End(at) => {
-                    self.at = at;
-                    return Ok(false);
-                }
-                Found::TooLong => {
-                    let error = Error::too_large("the start-line is longer than the limit");
-                    return Err(error.with_status(StatusCode::URI_TOO_LONG));
-                }
-                Found::BareCr => return Err(bare_cr()),
-                Found::BareLf => return Err(bare_lf()),
+    /// Where the line ends that is being looked at.
+    ///
+    /// No end is looked for behind the limit, so that what is refused does not depend on how
+    /// the bytes were cut into reads.
+    fn next_line_end(&mut self, buffer: &[u8], limits: &Limits) -> Result<Option<usize>> {
+        let size = match self.kind {
+            _ if self.is_leading() => limits.start_line,
+            HeadKind::Trailers => limits.trailers,
+            HeadKind::Request | HeadKind::Response => limits.head,
+        };
+        let limit = self.start.saturating_add(size);
+        let window = &buffer[..buffer.len().min(limit.saturating_add(1))];
+        let Some(found) = memchr2(b'\r', b'\n', window.get(self.at..).unwrap_or_default()) else {
+            if buffer.len() > limit {
+                let too_long = if self.is_leading() { start_line_too_long } else { section_too_long };
+                return Err(too_long());
             }
+            self.at = buffer.len();
+            return Ok(None);
+        };
+        self.at += found;
+        match buffer[self.at..] {
+            [b'\r', b'\n', ..] => Ok(Some(self.at)),
+            [b'\r'] => Ok(None),
+            [b'\r', ..] => Err(Error::malformed("a bare CR in the head of a message")),
+            _ => Err(Error::malformed("a bare LF in the head of a message")),
         }
+    }
+
+    /// A line has ended before there was a start-line: it is that, or empty.
+    fn end_leading_line(&mut self, line: usize, end: usize, limits: &Limits) -> Result<()> {
+        if end > line {
+            self.start_line_end = end;
+            return Ok(());
+        }
+        self.empty_lines += 1;
+        if self.kind == HeadKind::Response || self.empty_lines > limits.empty_lines {
+            return Err(Error::malformed("an empty line where a message should start"));
+        }
+        self.start = self.line;
+        Ok(())
     }
 
     /// More is needed: unless the start-line shows already that there is no hope.
@@ -195,80 +198,15 @@ impl HeadScanner {
     }
 }
 
-/// What was found at a line end, or for want of one.
-enum Found {
-    /// The line end to stop at.
-    Line(usize),
-    /// Everything before this place was looked at.
-    End(usize),
-    TooLong,
-    BareCr,
-    BareLf,
+pub(super) fn start_line_too_long() -> Error {
+    Error::too_large("the start-line is longer than the limit").with_status(StatusCode::URI_TOO_LONG)
 }
 
-/// Goes from line end to line end, from `at` on, until it is told to stop.
-///
-/// None is looked for behind the limit, so that what is refused does not depend on how the
-/// bytes were cut into reads. Sixteen bytes are looked at in one comparison; most of a head
-/// is not looked at more closely.
-#[inline]
-fn go_over_lines(buffer: &[u8], at: usize, limit: usize, mut stop: impl FnMut(usize) -> bool) -> Found {
-    let window = &buffer[..buffer.len().min(limit.saturating_add(1))];
-    let mut start = at;
-    while start < window.len() {
-        let rest = &window[start..];
-        let block = match rest.first_chunk() {
-            Some(block) => *block,
-            None => padded(rest),
-        };
-        let mut low = low_bytes(block);
-        while low != 0 {
-            let place = start + low.trailing_zeros() as usize / 8;
-            low &= low - 1;
-            match buffer[place..] {
-                [b'\r', b'\n', ..] if stop(place) => return Found::Line(place),
-                [b'\r', b'\n', ..] => {}
-                [b'\r'] => return Found::End(place),
-                [b'\r', ..] => return Found::BareCr,
-                [b'\n', ..] if place == 0 || buffer[place - 1] != b'\r' => return Found::BareLf,
-                _ => {}
-            }
-        }
-        start += BLOCK;
-    }
-    if buffer.len() > limit { Found::TooLong } else { Found::End(window.len()) }
-}
-
-/// The high bit of each byte that is not above CR.
-fn low_bytes(block: [u8; BLOCK]) -> u128 {
-    // No early exit: the compiler makes one comparison of it.
-    if !block.iter().fold(false, |low, &byte| low | (byte <= b'\r')) {
-        return 0;
-    }
-    const ONES: u128 = u128::MAX / 0xff;
-    const HIGH: u128 = ONES * 0x80;
-    let block = u128::from_le_bytes(block);
-    !(((block & !HIGH) + ONES * (0x80 - FIRST_AFTER_CR)) | block) & HIGH
-}
-
-fn padded(rest: &[u8]) -> [u8; BLOCK] {
-    let mut block = [0xff; BLOCK];
-    block[..rest.len()].copy_from_slice(rest);
-    block
-}
-
-fn bare_cr() -> Error {
-    Error::malformed("a bare CR in the head of a message")
-}
-
-fn bare_lf() -> Error {
-    Error::malformed("a bare LF in the head of a message")
+pub(super) fn section_too_long() -> Error {
+    let error = Error::too_large("the field section is longer than the limit");
+    error.with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
 
 pub(super) fn too_many_fields() -> Error {
     Error::too_large("more fields than the limit").with_status(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
-
-const BLOCK: usize = 16;
-
-const FIRST_AFTER_CR: u128 = b'\r' as u128 + 1;

@@ -15,11 +15,8 @@ use crate::{Error, Result};
 /// change neither where the target ends nor whom it is for.
 pub(super) fn check_target(method: &Method, target: &str) -> Result<()> {
     let bytes = target.as_bytes();
-    if !bytes.is_ascii() {
-        return Err(Error::malformed("the target holds bytes that are not ASCII"));
-    }
-    if memchr::memchr(b'#', bytes).is_some() {
-        return Err(Error::malformed("the target holds a fragment"));
+    if bytes.iter().fold(false, |bad, &byte| bad | (byte == b'#') | !byte.is_ascii()) {
+        return Err(Error::malformed("the target holds a fragment, or bytes that are not ASCII"));
     }
     let good = if *method == Method::CONNECT {
         is_authority_form(bytes)
@@ -73,7 +70,10 @@ fn split_authority(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_port(text: &[u8]) -> bool {
-    parse_decimal(text).is_some_and(|port| port <= u64::from(u16::MAX))
+    match text {
+        [_, ..] if text.len() <= 4 => text.iter().all(u8::is_ascii_digit),
+        _ => parse_decimal(text).is_some_and(|port| port <= u64::from(u16::MAX)),
+    }
 }
 
 /// How long the address in brackets is that the text starts with.

@@ -205,10 +205,10 @@ fn refused_framing_is_refused_on_the_way_from_bytes_too() {
         (b"Content Length: 5", 400),
     ] {
         let input = [&request(b"POST / HTTP/1.1", &[fields])[..], b"0\r\n\r\n"].concat();
-        assert_eq!(read_request(&input).status(), Some(status), "{}", fields.escape_ascii());
+        assert_eq!(whole_request(&input).status(), Some(status), "{}", fields.escape_ascii());
     }
     let input = [&request(b"POST / HTTP/1.0", &[b"Transfer-Encoding: chunked"])[..], b"0\r\n\r\n"].concat();
-    assert_eq!(read_request(&input).status(), Some(400));
+    assert_eq!(whole_request(&input).status(), Some(400));
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn names_that_only_look_alike_frame_nothing() {
         b"Transfer-Encodin: chunked",
         b"X: Content-Length: 5",
     ] {
-        let received = read_request(&request(b"POST / HTTP/1.1", &[field])).whole();
+        let received = whole_request(&request(b"POST / HTTP/1.1", &[field])).whole();
         assert_eq!(received.framing, Some(Framing::None), "{}", field.escape_ascii());
     }
 }

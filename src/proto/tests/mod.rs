@@ -4,8 +4,11 @@
 mod chunks;
 mod exchanges;
 mod framing;
+mod limits;
+mod oracles;
 mod requests;
 mod responses;
+mod targets;
 
 use super::*;
 use crate::message::{HeaderMap, Method, Request, Response};
@@ -102,12 +105,7 @@ impl Reader {
     fn feed(&mut self, piece: &[u8]) -> Result<bool> {
         self.buffer.extend_from_slice(piece);
         if self.decoder.is_none() {
-            let Some(head) = self.scanner.find_end(&self.buffer, &self.limits)? else {
-                return Ok(false);
-            };
-            let bytes: Vec<u8> = self.buffer[head.start..head.end].to_vec();
-            self.take(head.end);
-            let framing = self.read_head(&bytes)?;
+            let Some(framing) = self.read_head()? else { return Ok(false) };
             self.received.framing = Some(framing);
             self.decoder = Some(Decoder::new(framing));
         }
@@ -132,25 +130,31 @@ impl Reader {
         self.received.used += bytes;
     }
 
-    fn read_head(&mut self, head: &[u8]) -> Result<Framing> {
+    fn read_head(&mut self) -> Result<Option<Framing>> {
+        let (scanner, received) = (&mut self.scanner, &mut self.received);
         match &self.role {
             Role::Request => {
                 let mut request = Request::post("/left/over");
                 request.set_content_length(7).headers_mut().append("Left", "over").unwrap();
-                parse_request(head, &self.limits, &mut request)?;
-                self.received.line =
-                    format!("{} {} {}", request.method(), request.target(), request.version());
-                self.received.fields = listed(request.headers());
-                request_framing(&request)
+                let Some(end) = read_request(scanner, &self.buffer, &self.limits, &mut request)? else {
+                    return Ok(None);
+                };
+                received.line = format!("{} {} {}", request.method(), request.target(), request.version());
+                received.fields = listed(request.headers());
+                self.take(end);
+                request_framing(&request).map(Some)
             }
             Role::Response(method) => {
                 let mut response = Response::new();
                 response.set_reason("left over").unwrap().headers_mut().append("Left", "over").unwrap();
-                parse_response(head, &self.limits, &mut response)?;
-                self.received.line =
-                    format!("{} {} {}", response.version(), response.status(), response.reason());
-                self.received.fields = listed(response.headers());
-                response_framing(method, &response)
+                let Some(end) = read_response(scanner, &self.buffer, &self.limits, &mut response)? else {
+                    return Ok(None);
+                };
+                received.line = format!("{} {} {}", response.version(), response.status(), response.reason());
+                received.fields = listed(response.headers());
+                let framing = response_framing(method, &response);
+                self.take(end);
+                framing.map(Some)
             }
         }
     }
@@ -175,7 +179,7 @@ pub(super) fn read_pieces<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> Outcome {
     let mut reader = Reader::new(role, limits);
-    let mut run = || -> Result<()> {
+    let run = || -> Result<()> {
         for piece in pieces {
             if reader.feed(piece)? {
                 return Ok(());
@@ -214,11 +218,11 @@ pub(super) fn read_with(role: &Role, limits: &Limits, input: &[u8]) -> Outcome {
     whole
 }
 
-pub(super) fn read_request(input: &[u8]) -> Outcome {
+pub(super) fn whole_request(input: &[u8]) -> Outcome {
     read_with(&Role::Request, &Limits::default(), input)
 }
 
-pub(super) fn read_response(input: &[u8]) -> Outcome {
+pub(super) fn whole_response(input: &[u8]) -> Outcome {
     read_with(&Role::Response(Method::GET), &Limits::default(), input)
 }
 

@@ -10,14 +10,14 @@ fn hello(line: &[u8], fields: &[u8]) -> Vec<u8> {
 }
 
 fn accepted(input: &[u8]) -> Received {
-    match read_response(input) {
+    match whole_response(input) {
         Outcome::Whole(received) => received,
         refused => panic!("{refused:?}: {}", input.escape_ascii()),
     }
 }
 
 fn refused_as(kind: ErrorKind, input: &[u8]) {
-    assert_eq!(read_response(input).kind(), Some(kind), "{}", input.escape_ascii());
+    assert_eq!(whole_response(input).kind(), Some(kind), "{}", input.escape_ascii());
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn another_protocol_is_noticed_before_it_ends() {
     }
     let binary: Vec<u8> = (0..=255).collect();
     refused_as(ErrorKind::Malformed, &binary);
-    assert_eq!(read_response(b"").kind(), Some(ErrorKind::NoMessage));
+    assert_eq!(whole_response(b"").kind(), Some(ErrorKind::NoMessage));
 }
 
 #[test]
