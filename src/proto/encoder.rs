@@ -177,7 +177,9 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::Incomplete);
         assert_eq!(error.status_hint(), Some(StatusCode::INTERNAL_SERVER_ERROR), "our fault, not the peer's");
         assert!(encoder.is_open(), "the rest may still be sent");
-        assert_eq!(encoder.accept(100).unwrap(), 6);
+        assert_eq!(encoder.accept(5).unwrap(), 5);
+        assert_eq!(kind(encoder.finish()), ErrorKind::Incomplete, "one byte is missing");
+        assert_eq!(encoder.accept(100).unwrap(), 1);
         assert!(encoder.is_complete());
         assert_eq!(kind(encoder.accept(1)), ErrorKind::InvalidArgument);
         assert_eq!(encoder.accept(0).unwrap(), 0, "to write nothing is never wrong");

@@ -51,3 +51,22 @@ fn limits_are_exact() {
     let limits = Limits::default().with_head(input.len() - 3);
     assert_eq!(read_with(&Role::Request, &limits, &input).status(), Some(431));
 }
+
+#[test]
+fn a_part_past_its_limit_is_refused_with_its_first_byte_too_many() {
+    let limits = Limits::default().with_start_line(20).with_head(40);
+    let scan = |input: &[u8]| HeadScanner::new(HeadKind::Request).find_end(input, &limits);
+    let line = b"GET /012345 HTTP/1.1";
+    assert!(scan(line).unwrap().is_none());
+    assert!(scan(&[line, &b"\r"[..]].concat()).unwrap().is_none());
+    assert!(scan(&[line, &b"x"[..]].concat()).is_err());
+    assert!(scan(b"GET /0123456 HTTP/1.1\r\n").is_err());
+
+    let fields = [line, &b"\r\nX: 012345678901234"[..]].concat();
+    assert_eq!(fields.len(), 40);
+    assert!(scan(&fields).unwrap().is_none());
+    assert!(scan(&[&fields[..], b"\r"].concat()).unwrap().is_none());
+    assert!(scan(&[&fields[..], b"x"].concat()).is_err());
+    // An empty line would be past the limit.
+    assert!(scan(&[&fields[..], b"\r\n"].concat()).is_err());
+}
