@@ -402,7 +402,7 @@ impl Options {
             }
             "--cookies" => return Err(format!("{option} needs the feature cookies")),
             "--compressed" => return Err(format!("{option} needs the feature gzip")),
-            "--help" | "-h" => return Err(USAGE.to_owned()),
+            "--help" => args::help(USAGE),
             _ => return Err(format!("there is no option {option}\n{USAGE}")),
         }
         Ok(())

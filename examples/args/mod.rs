@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::process;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -70,6 +71,12 @@ impl Args {
         let seconds = self.parse()?;
         Duration::try_from_secs_f64(seconds).map_err(|error| format!("{} {seconds}: {error}", self.option))
     }
+}
+
+/// What `--help` is for.
+pub(crate) fn help(usage: &str) -> ! {
+    println!("{usage}");
+    process::exit(0)
 }
 
 fn text(word: OsString) -> Result<String, String> {

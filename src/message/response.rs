@@ -31,6 +31,8 @@ pub struct Response {
     version: Version,
     status: StatusCode,
     reason: Vec<u8>,
+    /// The reason was set or received, though it may be empty; else it is the registered one.
+    has_reason: bool,
     headers: HeaderMap,
 }
 
@@ -42,7 +44,13 @@ impl Response {
 
     /// A response of this status, in HTTP/1.1, without fields.
     pub fn with_status(status: StatusCode) -> Response {
-        Response { version: Version::Http11, status, reason: Vec::new(), headers: HeaderMap::new() }
+        Response {
+            version: Version::Http11,
+            status,
+            reason: Vec::new(),
+            has_reason: false,
+            headers: HeaderMap::new(),
+        }
     }
 
     /// The status code.
@@ -66,7 +74,7 @@ impl Response {
 
     /// The reason phrase as it is sent: see [`reason`](Response::reason).
     pub fn reason_bytes(&self) -> &[u8] {
-        if self.reason.is_empty() { self.status.reason().as_bytes() } else { &self.reason }
+        if self.has_reason { &self.reason } else { self.status.reason().as_bytes() }
     }
 
     /// Sets the reason phrase; an empty one means the registered one. Fails if it holds
@@ -78,6 +86,7 @@ impl Response {
         }
         self.reason.clear();
         self.reason.extend_from_slice(reason.as_bytes());
+        self.has_reason = !reason.is_empty();
         Ok(self)
     }
 
@@ -85,12 +94,14 @@ impl Response {
     #[doc(alias = "setStatusAndReason")]
     pub fn set_status_and_reason(&mut self, status: StatusCode) -> &mut Self {
         self.status = status;
-        self.reason.clear();
+        self.has_reason = false;
         self
     }
 
-    /// The reason, for the parser; empty means the registered one.
+    /// The reason, for the parser: as it came, an empty one too.
     pub(crate) fn reason_mut(&mut self) -> &mut Vec<u8> {
+        self.has_reason = true;
+        self.reason.clear();
         &mut self.reason
     }
 
@@ -195,7 +206,7 @@ impl Response {
     pub fn clear(&mut self) {
         self.version = Version::Http11;
         self.status = StatusCode::OK;
-        self.reason.clear();
+        self.has_reason = false;
         self.headers.clear();
     }
 
@@ -265,6 +276,15 @@ mod tests {
         response.reason_mut().extend_from_slice(b"tr\xe8s bien");
         assert_eq!(response.reason(), "tr\u{fffd}s bien");
         assert_eq!(response.reason_bytes(), b"tr\xe8s bien");
+    }
+
+    #[test]
+    fn an_empty_reason_that_was_received_stays_empty() {
+        let mut response = Response::new();
+        response.reason_mut().clear();
+        assert_eq!(response.reason(), "");
+        response.clear();
+        assert_eq!(response.reason(), "OK");
     }
 
     #[test]
