@@ -69,3 +69,8 @@ pub mod web;
 pub mod websocket;
 
 pub use error::{Error, ErrorKind, Phase, Result};
+
+/// The programs in the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

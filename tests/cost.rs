@@ -1,5 +1,7 @@
 //! What an exchange costs: system calls on the wire and allocations, counted.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::io::Read;
 use std::sync::mpsc;
 use std::thread;

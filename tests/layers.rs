@@ -2,6 +2,8 @@
 //!
 //! Comments and tests are left out: they may speak of anything.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! `fetch` talks to nginx. `tests/peers/install.sh` gets nginx.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 mod programs;
 
 use std::fs;

@@ -3,6 +3,8 @@
 //!
 //! A member of the pages without a row fails the test, and so does a row that no page has.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

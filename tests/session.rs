@@ -1,5 +1,7 @@
 //! Sessions against each other and against scripted peers, over TCP on loopback.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;

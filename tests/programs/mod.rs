@@ -1,6 +1,7 @@
 //! The example programs as child processes, for tests that see them from outside.
 
-#![allow(dead_code)] // Each test program uses a part of this.
+#![allow(dead_code)] // each test program uses a part of this
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::env;
 use std::fs;

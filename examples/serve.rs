@@ -1,0 +1,352 @@
+//! An HTTP server to try things on: it echoes, inspects, sleeps, redirects and sends bytes.
+//!
+//! ```text
+//! cargo run --release --example serve -- [OPTIONS]
+//! ```
+//!
+//! Prints `listening on http://ADDR:PORT` once it accepts connections, and logs to standard
+//! error as `RUST_LOG` says. SIGINT and SIGTERM stop it when the requests under way are done.
+
+mod args;
+
+use std::borrow::Cow;
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+use std::sync::LazyLock;
+use std::thread;
+use std::time::Duration;
+
+use args::{Arg, Args};
+use base64::prelude::BASE64_STANDARD;
+use base64::write::EncoderStringWriter;
+use percent_encoding::percent_decode_str;
+use sessile::Result;
+use sessile::message::{HeaderMap, Method, StatusCode};
+use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+const USAGE: &str = "\
+usage: serve [OPTIONS]
+
+  --listen ADDR:PORT           where to listen; 127.0.0.1:8080, port 0 picks a free one
+  --max-threads N              connection threads at most
+  --max-queued N               connections that may wait for a thread; past it: 503
+  --timeout SECS               how long one read or write may stall
+  --keep-alive-timeout SECS    how long an idle connection is kept
+  --max-keep-alive-requests N  requests for each connection; 0 is no limit
+  --no-keep-alive              close after every response
+  --max-body BYTES             larger request bodies get 413; 1 GiB
+  --root DIR                   the folder that /file/ serves
+  --session-timeout SECS       inactivity after which a web session ends; 1800
+  --session-store URL          where web sessions are kept; memory:";
+
+fn main() -> ExitCode {
+    env_logger::init();
+    let (listen, params) = match options() {
+        Ok(options) => options,
+        Err(problem) => {
+            eprintln!("serve: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    match serve(&listen, params) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("serve: {listen}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(listen: &str, params: HttpServerParams) -> Result<()> {
+    let mut server = HttpServer::bind_with(listen, params, answer)?;
+    let handle = server.handle();
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    thread::spawn(move || {
+        // The first signal gives requests time to finish, the next one none.
+        for (n, _) in signals.forever().enumerate() {
+            let handle = handle.clone();
+            thread::spawn(move || handle.shutdown(if n == 0 { GRACE } else { Duration::ZERO }));
+        }
+    });
+    if let Some(address) = server.local_addr() {
+        println!("listening on http://{address}");
+    }
+    server.run()
+}
+
+/// How long requests have to finish when the server is stopped.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// What there is to ask for.
+enum Endpoint {
+    Page,
+    Hello,
+    Echo,
+    Inspect,
+    Bytes(u64),
+    Chunked(u64),
+    Sleep(u64),
+    Redirect(u64),
+    Status(u64),
+    /// What this build can't do.
+    Lacks(&'static str),
+}
+
+impl Endpoint {
+    /// The endpoint that a path names. A part of it may be percent-encoded, and is the same then.
+    fn of(path: &str) -> Option<Endpoint> {
+        let path = path.strip_prefix('/')?;
+        let (name, argument) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
+        Some(match (&*decoded(name)?, argument) {
+            ("", None) => Endpoint::Page,
+            ("hello", None) => Endpoint::Hello,
+            ("echo", None) => Endpoint::Echo,
+            ("inspect", None) => Endpoint::Inspect,
+            ("bytes", Some(n)) => Endpoint::Bytes(number(n)?),
+            ("chunked", Some(n)) => Endpoint::Chunked(number(n)?),
+            ("sleep", Some(n)) => Endpoint::Sleep(number(n)?),
+            ("redirect", Some(n)) => Endpoint::Redirect(number(n)?),
+            ("status", Some(n)) => Endpoint::Status(number(n)?),
+            ("session", _) => Endpoint::Lacks("web sessions"),
+            ("upload", None) => Endpoint::Lacks("multipart forms"),
+            ("ws", None) => Endpoint::Lacks("WebSockets"),
+            _ => return None,
+        })
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        match self {
+            Endpoint::Echo | Endpoint::Inspect | Endpoint::Lacks(_) => true,
+            _ => *method == Method::GET || *method == Method::HEAD,
+        }
+    }
+}
+
+fn decoded(part: &str) -> Option<Cow<'_, str>> {
+    percent_decode_str(part).decode_utf8().ok()
+}
+
+/// A number of digits, and nothing else.
+fn number(part: &str) -> Option<u64> {
+    let digits = decoded(part)?;
+    let plain = digits.bytes().all(|b| b.is_ascii_digit());
+    if plain { digits.parse().ok() } else { None }
+}
+
+fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    let Some(endpoint) = Endpoint::of(request.path()) else {
+        return text(response, StatusCode::NOT_FOUND, "there is nothing here\n");
+    };
+    if !endpoint.takes(request.method()) {
+        response.headers_mut().set("Allow", "GET, HEAD")?;
+        return text(response, StatusCode::METHOD_NOT_ALLOWED, "this can be read only\n");
+    }
+    match endpoint {
+        Endpoint::Page => page(response),
+        Endpoint::Hello => {
+            response.set_content_type("text/plain");
+            response.send_buffer(b"Hello, world!")
+        }
+        Endpoint::Echo => echo(request, response),
+        Endpoint::Inspect => inspect(request, response),
+        Endpoint::Bytes(n) => {
+            response.set_content_length(n);
+            bytes(n, request, response)
+        }
+        Endpoint::Chunked(n) => {
+            response.set_chunked(true);
+            bytes(n, request, response)
+        }
+        Endpoint::Sleep(millis) => {
+            thread::sleep(Duration::from_millis(millis));
+            text(response, StatusCode::OK, "ok")
+        }
+        Endpoint::Redirect(0) => response.redirect("/hello"),
+        Endpoint::Redirect(n) => response.redirect(&format!("/redirect/{}", n - 1)),
+        Endpoint::Status(code) => match u16::try_from(code).ok().filter(|code| (200..600).contains(code)) {
+            Some(code) => {
+                response.set_status_and_reason(StatusCode::new(code)?);
+                response.send()?.finish()
+            }
+            None => text(response, StatusCode::BAD_REQUEST, "a final status is between 200 and 599\n"),
+        },
+        Endpoint::Lacks(what) => {
+            text(response, StatusCode::NOT_IMPLEMENTED, &format!("this build has no {what}\n"))
+        }
+    }
+}
+
+fn text(response: &mut ServerResponse<'_>, status: StatusCode, text: &str) -> Result<()> {
+    response.set_status_and_reason(status).set_content_type("text/plain");
+    response.send_buffer(text.as_bytes())
+}
+
+fn page(response: &mut ServerResponse<'_>) -> Result<()> {
+    response.set_content_type("text/html; charset=utf-8");
+    response.send_buffer(PAGE.as_bytes())
+}
+
+/// Sends the request's content back as it comes, and its trailers behind it.
+fn echo(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    if let Some(content_type) = request.content_type() {
+        response.set_content_type(content_type);
+    }
+    match request.content_length()? {
+        Some(length) => response.set_content_length(length),
+        None => response.set_chunked(true),
+    };
+    // A client that waits for `100 Continue` must get it before the final head.
+    request.fill_buf()?;
+    let mut out = response.send()?;
+    copy(request, &mut out)?;
+    for (name, value) in request.trailers().iter() {
+        out.set_trailer(name, &String::from_utf8_lossy(value))?;
+    }
+    Ok(())
+}
+
+/// Sends the request as it was parsed, as JSON.
+fn inspect(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    let mut base64 = EncoderStringWriter::new(&BASE64_STANDARD);
+    let length = copy(request, &mut base64)?;
+    let base64 = base64.into_inner();
+    let query = request.query().map_or("null".to_owned(), |query| json(query.as_bytes()));
+    let client = request.client_address().map_or("null".to_owned(), |client| format!("\"{client}\""));
+    response.set_content_type("application/json");
+    let mut out = response.send()?;
+    write!(
+        out,
+        r#"{{"method":{},"target":{},"path":{},"query":{query},"version":"{}","headers":{},"trailers":{},"#,
+        json(request.method().as_str().as_bytes()),
+        json(request.target().as_bytes()),
+        json(request.path().as_bytes()),
+        request.version(),
+        json_fields(request.headers()),
+        json_fields(request.trailers()),
+    )?;
+    write!(
+        out,
+        r#""body_length":{length},"body_base64":"{base64}","client_address":{client},"secure":{},"client_certificate_subject":null}}"#,
+        request.is_secure(),
+    )?;
+    Ok(())
+}
+
+/// Sends `n` bytes, of which byte i is `i % 251`.
+fn bytes(n: u64, request: &ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    // Whole rounds of the pattern, of a size that the kernel takes at once.
+    static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| (0..251).cycle().take(251 * 1024).collect());
+    response.set_content_type("application/octet-stream");
+    let mut out = response.send()?;
+    if *request.method() == Method::HEAD {
+        return Ok(());
+    }
+    let mut left = n;
+    while left > 0 {
+        let block = usize::try_from(left).map_or(&BLOCK[..], |left| &BLOCK[..left.min(BLOCK.len())]);
+        out.write_all(block)?;
+        left -= block.len() as u64;
+    }
+    Ok(())
+}
+
+/// Copies content straight from the buffer it was received in.
+fn copy(body: &mut impl BufRead, out: &mut impl Write) -> io::Result<u64> {
+    let mut copied = 0;
+    loop {
+        let block = body.fill_buf()?;
+        if block.is_empty() {
+            return Ok(copied);
+        }
+        out.write_all(block)?;
+        let n = block.len();
+        body.consume(n);
+        copied += n as u64;
+    }
+}
+
+/// Text as a JSON string; bytes that are no UTF-8 are Latin-1.
+fn json(text: &[u8]) -> String {
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => text.iter().map(|&b| char::from(b)).collect(),
+    };
+    let mut json = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            '\0'..' ' => json += &format!("\\u{:04x}", u32::from(c)),
+            _ => json.push(c),
+        }
+    }
+    json + "\""
+}
+
+fn json_fields(fields: &HeaderMap) -> String {
+    let fields: Vec<_> =
+        fields.iter().map(|(name, value)| format!("[{},{}]", json(name.as_bytes()), json(value))).collect();
+    format!("[{}]", fields.join(","))
+}
+
+/// What the command line says: where to listen, and what the server obeys.
+fn options() -> Result<(String, HttpServerParams), String> {
+    let mut listen = "127.0.0.1:8080".to_owned();
+    let mut params = HttpServerParams::new();
+    let mut args = Args::from_env();
+    while let Some(arg) = args.next()? {
+        let option = match arg {
+            Arg::Option(option) => option,
+            Arg::Word(word) => return Err(format!("what is {word}?\n{USAGE}")),
+        };
+        match &*option {
+            "--listen" => listen = args.value()?,
+            "--max-threads" => params = params.with_max_threads(args.parse()?),
+            "--max-queued" => params = params.with_max_queued(args.parse()?),
+            "--timeout" => params = params.with_timeout(args.seconds()?),
+            "--keep-alive-timeout" => params = params.with_keep_alive_timeout(args.seconds()?),
+            "--max-keep-alive-requests" => params = params.with_max_keep_alive_requests(args.parse()?),
+            "--no-keep-alive" => params = params.with_keep_alive(false),
+            "--max-body" => params = params.with_max_content(args.parse()?),
+            "--root" | "--session-timeout" => _ = args.value()?,
+            "--session-store" => match &*args.value()? {
+                store if store.starts_with("redis:") => {
+                    return Err(format!("{store} needs the feature redis"));
+                }
+                store if store == "memory:" || store.starts_with("file:") => {}
+                store => return Err(format!("{store} is no store: memory:, file:DIR or redis://HOST:PORT/")),
+            },
+            "--tls-cert" | "--tls-key" | "--tls-client-ca" => {
+                return Err(format!("{option} needs the feature tls"));
+            }
+            "--help" => args::help(USAGE),
+            _ => return Err(format!("there is no option {option}\n{USAGE}")),
+        }
+    }
+    Ok((listen, params))
+}
+
+const PAGE: &str = r#"<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>sessile</title>
+<style>
+  body { max-width: 38rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #223; }
+  h1 { font-weight: 600; }
+  dt { font-family: ui-monospace, monospace; margin-top: .8rem; }
+  a { color: #06c; }
+</style>
+<h1>sessile</h1>
+<p>This server shows what the library does.</p>
+<dl>
+  <dt><a href="/hello">/hello</a></dt><dd>thirteen bytes</dd>
+  <dt><a href="/inspect?a=b">/inspect</a></dt><dd>your request as it was parsed, whatever its method</dd>
+  <dt>/echo</dt><dd>your content, sent back as it comes</dd>
+  <dt><a href="/bytes/1000">/bytes/N</a>, <a href="/chunked/1000">/chunked/N</a></dt><dd>so many bytes, with a length or in chunks</dd>
+  <dt><a href="/sleep/1000">/sleep/MS</a></dt><dd>an answer after so many milliseconds</dd>
+  <dt><a href="/redirect/3">/redirect/N</a></dt><dd>so many redirects, and then a greeting</dd>
+  <dt><a href="/status/418">/status/CODE</a></dt><dd>an empty response of that status</dd>
+</dl>
+"#;
