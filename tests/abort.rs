@@ -1,6 +1,8 @@
 //! Ending blocked calls from another thread: in every phase, within 100 ms, and with the session
 //! usable again afterwards.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Client sessions through scripted proxies.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;

@@ -566,9 +566,7 @@ fn a_connection_is_detached_with_what_was_read_of_it() {
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: shout\r\n\r\nhello");
     let answer = client.answer();
     assert_eq!((answer.status, answer.header("Upgrade")), (101, Some("shout")));
-    let mut shouted = [0; 5];
-    client.stream.read_exact(&mut shouted).unwrap();
-    assert_eq!(&shouted, b"HELLO");
+    assert_eq!(client.exactly(5).unwrap(), b"HELLO");
     assert_eq!(client.end(), End::Closed);
 }
 

@@ -1,6 +1,8 @@
 //! What goes over the wire, row by row of the cases in which Poco's server (W) and client (C) were
 //! probed: the request or response, and the answer that is right.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread::JoinHandle;

@@ -203,7 +203,8 @@ impl Client {
         }
     }
 
-    fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    /// So many bytes behind what was read last.
+    pub(crate) fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() < length {
             if self.fill()? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
