@@ -3,7 +3,7 @@
 //!
 //! Frames are read and written by tungstenite's codec; what it leaves open (the order of
 //! frames, UTF-8 across fragments, close codes, limits) is checked here. Nothing here knows
-//! a session: a WebSocket stands on two halves of a stream, one read, one written.
+//! how a session works: a WebSocket stands on two halves of a stream, one read, one written.
 //!
 //! # Two threads
 //!
@@ -13,6 +13,7 @@
 
 mod error;
 mod frame;
+mod halves;
 mod handshake;
 mod incoming;
 mod outgoing;

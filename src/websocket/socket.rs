@@ -6,13 +6,20 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::WebSocketErrorKind;
 use super::frame::{CloseCode, CloseFrame, Frame, FrameFlags, Mode, Opcode};
+use super::halves::{self, Control};
+use super::handshake::ClientHandshake;
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use crate::message::{Request, Response, StatusCode};
+use crate::net::{AbortHandle, Deadline};
+use crate::session::{ClientSession, Detached, Timeouts};
 use crate::{Error, Phase, Result};
 
 /// A WebSocket connection: frames, or whole messages, in both directions.
@@ -33,7 +40,9 @@ use crate::{Error, Phase, Result};
 /// # Ok::<(), sessile::Error>(())
 /// ```
 pub struct WebSocket {
-    reader: Box<dyn Source>,
+    reader: Box<dyn Read + Send>,
+    // Absent over halves of the user's.
+    control: Option<Arc<Control>>,
     sender: WebSocketSender,
     incoming: Incoming,
     answer_pings: bool,
@@ -51,14 +60,10 @@ impl WebSocket {
         writer: impl Write + Send + 'static,
         mode: Mode,
     ) -> WebSocket {
-        WebSocket::over(Box::new(Unlimited(reader)), Box::new(writer), mode)
-    }
-
-    /// A WebSocket over a source that can be limited in time.
-    pub(crate) fn over(reader: Box<dyn Source>, writer: Box<dyn Write + Send>, mode: Mode) -> WebSocket {
         WebSocket {
-            reader,
-            sender: WebSocketSender::new(writer, mode),
+            reader: Box::new(reader),
+            control: None,
+            sender: WebSocketSender::new(Box::new(writer), mode),
             incoming: Incoming::new(mode),
             answer_pings: true,
             protocol: None,
@@ -66,6 +71,59 @@ impl WebSocket {
             kind: None,
             failure: None,
         }
+    }
+
+    /// A WebSocket over a connection that left its session, with the bytes that came behind
+    /// the handshake. Its time-outs are those of the session. A receive time-out is no end:
+    /// nothing is lost, and the call can be repeated.
+    pub fn new(detached: Detached, mode: Mode) -> WebSocket {
+        let (reader, writer, control, early) = halves::split(detached);
+        let mut socket = WebSocket::from_halves(reader, writer, mode).with_buffered(early);
+        socket.control = Some(control);
+        socket
+    }
+
+    /// Connects: sends a `GET` request as a handshake over a client session, plain or under
+    /// TLS, through a proxy or not, and takes the connection out of it once the server has
+    /// agreed.
+    ///
+    /// The request gets the fields of a handshake; subprotocols are offered by its own
+    /// `Sec-WebSocket-Protocol`. `response` holds what the server answered, also where it
+    /// refused: [`WebSocketErrorKind`] says how.
+    ///
+    /// ```no_run
+    /// use sessile::message::{Request, Response};
+    /// use sessile::session::HttpClientSession;
+    /// use sessile::websocket::WebSocket;
+    ///
+    /// let mut session = HttpClientSession::new("example.com", 80);
+    /// let mut request = Request::get("/chat");
+    /// let mut socket = WebSocket::connect(&mut session, &mut request, &mut Response::new())?;
+    /// socket.send_text("hello")?;
+    /// while let Some(message) = socket.receive_message()? {
+    ///     println!("{message:?}");
+    /// }
+    /// # Ok::<(), sessile::Error>(())
+    /// ```
+    pub fn connect(
+        session: &mut dyn ClientSession,
+        request: &mut Request,
+        response: &mut Response,
+    ) -> Result<WebSocket> {
+        let handshake = ClientHandshake::prepare(request)?;
+        session.send_request(request)?;
+        session.receive_response(response)?;
+        let protocol = match handshake.check(response) {
+            Ok(protocol) => protocol,
+            Err(error) => {
+                // Behind a wrong 101 nobody knows what comes.
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    session.reset();
+                }
+                return Err(error);
+            }
+        };
+        Ok(WebSocket::new(session.detach_socket()?, Mode::Client).with_protocol(protocol))
     }
 
     /// Gives it bytes that were read behind the handshake's last byte: they come first.
@@ -118,7 +176,40 @@ impl WebSocket {
 
     /// A handle that sends from any thread.
     pub fn sender(&self) -> WebSocketSender {
+        if let Some(control) = &self.control {
+            control.set_concurrent();
+        }
         self.sender.clone()
+    }
+
+    /// A handle that ends blocked calls from another thread, the senders' too. `None` over
+    /// [halves](WebSocket::from_halves) of your own, as for all that follows.
+    #[doc(alias = "abort")]
+    pub fn abort_handle(&self) -> Option<AbortHandle> {
+        self.control.as_ref().map(|control| control.abort_handle())
+    }
+
+    /// How long the peer may send nothing while something is received, and take nothing of
+    /// what is sent.
+    #[doc(alias = "getReceiveTimeout")]
+    #[doc(alias = "getSendTimeout")]
+    pub fn timeouts(&self) -> Option<Timeouts> {
+        self.control.as_ref().map(|control| control.timeouts())
+    }
+
+    /// Changes these limits, at once; without an effect over halves of your own.
+    #[doc(alias = "setReceiveTimeout")]
+    #[doc(alias = "setSendTimeout")]
+    pub fn set_timeouts(&self, times: Timeouts) {
+        if let Some(control) = &self.control {
+            control.set_timeouts(times);
+        }
+    }
+
+    /// The peer's address.
+    #[doc(alias = "peerAddress")]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.control.as_ref()?.peer_address()
     }
 
     /// Receives one frame: its payload goes to the front of `buffer`. A frame that does not
@@ -221,19 +312,25 @@ impl WebSocket {
     /// Over [halves](WebSocket::from_halves) of your own the time is looked at whenever
     /// something came or their own time-out ran out.
     pub fn close_handshake(&mut self, limit: Duration) -> Result<()> {
-        let deadline = Instant::now().checked_add(limit);
+        let deadline = Deadline::after(limit);
         if self.failure.is_none() && !self.sender.is_closed() {
             self.shutdown()?;
         }
-        self.reader.set_deadline(deadline)?;
+        self.set_deadline(deadline);
         let result = self.await_close(deadline);
-        self.reader.set_deadline(None)?;
+        self.set_deadline(Deadline::never());
         result
     }
 
-    fn await_close(&mut self, deadline: Option<Instant>) -> Result<()> {
+    fn set_deadline(&self, deadline: Deadline) {
+        if let Some(control) = &self.control {
+            control.set_deadline(deadline);
+        }
+    }
+
+    fn await_close(&mut self, deadline: Deadline) -> Result<()> {
         while self.incoming.close.is_none() {
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            if deadline.is_over() {
                 return Err(Error::timeout(Phase::ReceiveBody));
             }
             match self.next() {
@@ -295,6 +392,13 @@ impl WebSocket {
     }
 }
 
+/// Closes the stream, although there may be senders left. Nothing is sent.
+impl Drop for WebSocket {
+    fn drop(&mut self) {
+        self.sender.end();
+    }
+}
+
 #[cfg(test)]
 impl WebSocket {
     pub(super) fn incoming_capacity(&self) -> usize {
@@ -316,7 +420,7 @@ impl fmt::Debug for WebSocket {
 ///
 /// A call blocks while another one sends, and while the peer takes nothing, up to the
 /// stream's time-out. An error in the middle of a frame ends the connection: every later
-/// call fails.
+/// call fails. So it does once the WebSocket itself was dropped.
 ///
 /// ```
 /// use sessile::websocket::{Mode, WebSocket};
@@ -334,28 +438,35 @@ pub struct WebSocketSender {
 
 struct Shared {
     sending: Mutex<Sending>,
+    // The WebSocket is gone.
+    over: AtomicBool,
     // The latest ping that is not answered yet. The reading thread leaves it here when
     // another one is busy sending, perhaps for long: what the peer sends is still read.
     ping: Mutex<Option<Vec<u8>>>,
 }
 
 struct Sending {
-    writer: Box<dyn Write + Send>,
+    // Given up with the WebSocket, so that the stream is closed although senders are left.
+    writer: Option<Box<dyn Write + Send>>,
     outgoing: Outgoing,
 }
 
 impl WebSocketSender {
     fn new(writer: Box<dyn Write + Send>, mode: Mode) -> WebSocketSender {
-        let sending = Mutex::new(Sending { writer, outgoing: Outgoing::new(mode) });
-        WebSocketSender { mode, shared: Arc::new(Shared { sending, ping: Mutex::new(None) }) }
+        let sending = Mutex::new(Sending { writer: Some(writer), outgoing: Outgoing::new(mode) });
+        let shared = Shared { sending, over: AtomicBool::new(false), ping: Mutex::new(None) };
+        WebSocketSender { mode, shared: Arc::new(shared) }
     }
 
     /// Sends one frame. A message may go out in several: the first one with the opcode and
     /// without `FIN`, the others with [`Opcode::Continuation`], the last one with `FIN`.
     /// Between them only control frames can be sent. Text must be UTF-8.
     pub fn send_frame(&self, payload: &[u8], flags: FrameFlags) -> Result<()> {
+        if self.shared.over.load(Ordering::SeqCst) {
+            return Err(Error::illegal_state("the WebSocket was dropped"));
+        }
         let result = lock(&self.shared.sending).send(payload, flags);
-        self.answer_left_ping()?;
+        self.tidy()?;
         result
     }
 
@@ -391,53 +502,46 @@ impl WebSocketSender {
 
     fn answer_ping(&self, payload: &[u8]) -> Result<()> {
         *lock(&self.shared.ping) = Some(payload.to_vec());
-        self.answer_left_ping()
+        self.tidy()
     }
 
-    /// Called behind every change of either lock, so that a ping is left only while a thread
-    /// sends that will come here.
-    fn answer_left_ping(&self) -> Result<()> {
-        while lock(&self.shared.ping).is_some() {
+    fn end(&self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+        let _ = self.tidy();
+    }
+
+    /// Does what could not be done because another thread was sending. Called after each
+    /// time of sending and of leaving something to do: one of the two calls finds the lock
+    /// free.
+    fn tidy(&self) -> Result<()> {
+        loop {
+            let over = self.shared.over.load(Ordering::SeqCst);
+            if !over && lock(&self.shared.ping).is_none() {
+                return Ok(());
+            }
             let Ok(mut sending) = self.shared.sending.try_lock() else { return Ok(()) };
-            let Some(ping) = lock(&self.shared.ping).take() else { return Ok(()) };
-            if !sending.outgoing.close_sent() {
+            if over {
+                sending.writer = None;
+                return Ok(());
+            }
+            let ping = lock(&self.shared.ping).take();
+            if let Some(ping) = ping.filter(|_| !sending.outgoing.close_sent()) {
                 sending.send(&ping, FrameFlags::PONG)?;
             }
         }
-        Ok(())
     }
 }
 
 impl Sending {
     fn send(&mut self, payload: &[u8], flags: FrameFlags) -> Result<()> {
-        self.outgoing.send(&mut *self.writer, payload, flags)
+        let writer = self.writer.as_mut().ok_or_else(|| Error::illegal_state("the WebSocket was dropped"))?;
+        self.outgoing.send(&mut **writer, payload, flags)
     }
 }
 
 /// A thread that panicked while it sent has left `outgoing` marked as broken.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What frames are read from.
-pub(crate) trait Source: Read + Send {
-    /// No read may last longer than this, whatever other limit there is.
-    fn set_deadline(&mut self, deadline: Option<Instant>) -> Result<()>;
-}
-
-/// A reader with whatever time-outs it has.
-struct Unlimited<R>(R);
-
-impl<R: Read> Read for Unlimited<R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
-        self.0.read(into)
-    }
-}
-
-impl<R: Read + Send> Source for Unlimited<R> {
-    fn set_deadline(&mut self, _: Option<Instant>) -> Result<()> {
-        Ok(())
-    }
 }
 
 impl fmt::Debug for WebSocketSender {

@@ -637,6 +637,34 @@ fn a_ping_is_read_past_while_another_thread_is_stuck_in_sending_and_answered_the
 }
 
 #[test]
+fn a_dropped_web_socket_closes_the_stream_and_ends_its_senders() {
+    let (mine, mut peer) = UnixStream::pair().unwrap();
+    let socket = WebSocket::from_halves(mine.try_clone().unwrap(), mine, Mode::Server);
+    let sender = socket.sender();
+    drop(socket);
+    assert_eq!(peer.read(&mut [0; 1]).unwrap(), 0);
+    assert_eq!(sender.send_text("x").unwrap_err().kind(), ErrorKind::IllegalState);
+}
+
+#[test]
+fn a_web_socket_that_is_dropped_while_a_thread_sends_is_closed_behind_that() {
+    let (called, calls) = mpsc::channel();
+    let (go, gate) = mpsc::channel();
+    let written = Written::default();
+    let socket = WebSocket::from_halves(io::empty(), Gate(called, gate, written.clone()), Mode::Server);
+    let sender = socket.sender();
+    std::thread::scope(|scope| {
+        scope.spawn(move || sender.send_text("last").unwrap());
+        calls.recv().unwrap();
+        drop(socket);
+        go.send(()).unwrap();
+        // The writer is dropped, and its end of the channel with it.
+        assert!(calls.recv().is_err());
+    });
+    assert_eq!(written.frames(), [(0x81, false, b"last".to_vec())]);
+}
+
+#[test]
 fn the_halves_can_go_to_other_threads() {
     fn is_send<T: Send>() {}
     fn is_shared<T: Send + Sync + Clone>() {}

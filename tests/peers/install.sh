@@ -9,8 +9,15 @@ need() { # need PROGRAM PACKAGE
     command -v "$1" >/dev/null || missing="$missing $2"
 }
 
+module() { # module PYTHON_MODULE PACKAGE
+    python3 -c "import $1" 2>/dev/null || missing="$missing $2"
+}
+
 need curl curl
 need nginx nginx-light
+need python3 python3
+module requests python3-requests
+module websockets python3-websockets
 
 [ -n "$missing" ] || exit 0
 

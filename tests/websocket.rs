@@ -1,0 +1,196 @@
+//! WebSockets over sessions: the handshake on a connection, and what comes behind it.
+
+#![cfg(feature = "websocket")]
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sessile::message::{Request, Response, StatusCode};
+use sessile::net::{Socket, Stream, pair};
+use sessile::session::{
+    HttpClientSession, HttpServerSession, ServerSession, ServerSessionParams, Session, Timeouts,
+};
+use sessile::websocket::{AcceptOptions, Message, Mode, WebSocket, WebSocketErrorKind, refuse};
+use sessile::{ErrorKind, Result};
+
+/// Two connected streams: in memory, where one state serves both directions, or TCP.
+fn streams(in_memory: bool) -> (Stream, Stream) {
+    if in_memory {
+        let (near, far) = pair();
+        return (Stream::custom(near), Stream::custom(far));
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    (Stream::Tcp(Socket::from_tcp(near).unwrap()), Stream::Tcp(Socket::from_tcp(far).unwrap()))
+}
+
+/// Accepts a WebSocket on a server session.
+fn accept(stream: Stream, options: &AcceptOptions) -> Result<WebSocket> {
+    let mut session = HttpServerSession::new(stream, ServerSessionParams::default())?;
+    assert!(session.has_more_requests()?);
+    let mut request = Request::default();
+    session.receive_request(&mut request)?;
+    let mut response = Response::new();
+    match options.accept(&request, &mut response) {
+        Ok(protocol) => {
+            session.send_response(&response)?.flush()?;
+            Ok(WebSocket::new(session.detach_socket()?, Mode::Server).with_protocol(protocol))
+        }
+        Err(error) => {
+            refuse(&error, &mut response);
+            session.send_response(&response)?.finish()?;
+            session.connection_mut().flush()?;
+            Err(error)
+        }
+    }
+}
+
+/// A client and a server that are connected.
+fn connected(in_memory: bool) -> (WebSocket, WebSocket) {
+    let (near, far) = streams(in_memory);
+    let server = thread::spawn(move || accept(far, &AcceptOptions::new().with_protocol("chat")).unwrap());
+    let mut session = HttpClientSession::with_stream(near).unwrap();
+    let mut request = Request::get("/chat");
+    request.headers_mut().set("Sec-WebSocket-Protocol", "other, chat").unwrap();
+    let mut response = Response::new();
+    let client = WebSocket::connect(&mut session, &mut request, &mut response).unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    assert_eq!(client.protocol(), Some("chat"));
+    assert!(!session.is_connected());
+    (client, server.join().unwrap())
+}
+
+fn text(text: &str) -> Message {
+    Message::Text(text.into())
+}
+
+#[test]
+fn client_and_server_speak_over_their_sessions() {
+    for in_memory in [true, false] {
+        let (mut client, mut server) = connected(in_memory);
+        assert_eq!(
+            (client.mode(), server.mode(), server.protocol()),
+            (Mode::Client, Mode::Server, Some("chat"))
+        );
+        client.send_text("question").unwrap();
+        assert_eq!(server.receive_message().unwrap(), Some(text("question")));
+        server.send_binary(&[7; 100_000][..50_000]).unwrap();
+        assert_eq!(client.receive_message().unwrap().unwrap().as_bytes().len(), 50_000);
+        server.shutdown().unwrap();
+        assert_eq!(client.receive_message().unwrap(), None);
+        assert_eq!(server.receive_message().unwrap(), None);
+        let limit = Duration::from_secs(10);
+        client.close_handshake(limit).unwrap();
+        server.close_handshake(limit).unwrap();
+    }
+}
+
+#[test]
+fn frames_right_behind_the_handshake_are_kept() {
+    let (near, mut far) = streams(false);
+    let mut session = HttpClientSession::with_stream(near).unwrap();
+    let server = thread::spawn(move || {
+        let limit = sessile::net::Limit::none();
+        let mut head = vec![0; 4096];
+        let mut length = 0;
+        while !head[..length].ends_with(b"\r\n\r\n") {
+            length += far.read(&mut head[length..], &limit).unwrap();
+        }
+        let head = String::from_utf8(head[..length].to_vec()).unwrap();
+        let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
+        let accept = sessile::websocket::accept_key(key);
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n\x01\x03Hel\0\x02lo"
+        );
+        far.write_vectored(&[std::io::IoSlice::new(answer.as_bytes())], &limit).unwrap();
+        far.write_vectored(&[std::io::IoSlice::new(b"\x80\x01!")], &limit).unwrap();
+        far
+    });
+    let mut client = WebSocket::connect(&mut session, &mut Request::get("/"), &mut Response::new()).unwrap();
+    assert_eq!(client.receive_message().unwrap(), Some(text("Hello!")));
+    drop(server.join().unwrap());
+}
+
+#[test]
+fn a_refusal_is_an_error_with_its_code_and_the_response() {
+    let (near, far) = streams(true);
+    let server = thread::spawn(move || accept(far, &AcceptOptions::new()).unwrap_err());
+    let mut session = HttpClientSession::with_stream(near).unwrap();
+    let mut request = Request::get("/");
+    request.headers_mut().set("Origin", "https://elsewhere.example").unwrap();
+    let mut response = Response::new();
+    let error = WebSocket::connect(&mut session, &mut request, &mut response).unwrap_err();
+    assert_eq!(WebSocketErrorKind::of(&error), Some(WebSocketErrorKind::NoHandshake));
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
+    assert_eq!(WebSocketErrorKind::of(&server.join().unwrap()), Some(WebSocketErrorKind::Origin));
+}
+
+#[test]
+fn one_thread_sends_while_another_waits_for_a_message() {
+    for in_memory in [true, false] {
+        let (mut client, mut server) = connected(in_memory);
+        let sender = server.sender();
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let reading = scope.spawn(move || server.receive_message().unwrap());
+            for _ in 0..20 {
+                sender.send_text("unasked").unwrap();
+                assert_eq!(client.receive_message().unwrap(), Some(text("unasked")));
+            }
+            client.send_text("answer").unwrap();
+            assert_eq!(reading.join().unwrap(), Some(text("answer")));
+        });
+        assert!(start.elapsed() < Duration::from_secs(10), "{in_memory}");
+    }
+}
+
+#[test]
+fn an_abort_ends_a_wait_and_a_time_out_loses_nothing() {
+    for in_memory in [true, false] {
+        let (client, mut server) = connected(in_memory);
+        let _senders = server.sender();
+        server.set_timeouts(Timeouts::all(Duration::from_millis(50)));
+        let start = Instant::now();
+        assert!(server.receive_message().unwrap_err().is_timeout());
+        assert!(start.elapsed() >= Duration::from_millis(50));
+        client.send_text("late").unwrap();
+        assert_eq!(server.receive_message().unwrap(), Some(text("late")));
+
+        server.set_timeouts(Timeouts::all(Duration::ZERO));
+        let abort = server.abort_handle().unwrap();
+        let (waiting, waits) = std::sync::mpsc::channel();
+        let reading = thread::spawn(move || {
+            waiting.send(()).unwrap();
+            server.receive_message().unwrap_err().kind()
+        });
+        waits.recv().unwrap();
+        abort.abort();
+        assert_eq!(reading.join().unwrap(), ErrorKind::Aborted);
+    }
+}
+
+#[test]
+fn the_close_handshake_keeps_its_limit() {
+    for in_memory in [true, false] {
+        let (mut client, server) = connected(in_memory);
+        let start = Instant::now();
+        assert!(client.close_handshake(Duration::from_millis(80)).unwrap_err().is_timeout());
+        let lasted = start.elapsed();
+        assert!((80..5000).contains(&lasted.as_millis()), "{lasted:?}");
+        drop(server);
+    }
+}
+
+#[test]
+fn a_dropped_web_socket_closes_the_connection() {
+    let (client, mut server) = connected(false);
+    let sender = client.sender();
+    drop(client);
+    let error = server.receive_message().unwrap_err();
+    assert_eq!(WebSocketErrorKind::of(&error), Some(WebSocketErrorKind::NotClosed));
+    assert!(sender.send_text("x").is_err());
+}
