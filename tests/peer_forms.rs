@@ -1,49 +1,42 @@
 //! Forms to and from curl and Python's requests, and Python's parser of multipart bodies.
 
-mod programs;
+#![allow(clippy::unwrap_used)] // in the helpers of tests too
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::process::Command;
-use std::thread::{self, JoinHandle};
+mod programs;
+#[path = "support/server.rs"]
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
 
 use programs::{Folder, pattern, run};
 use sessile::message::{Form, Request, Response, StatusCode};
-use sessile::net::{Socket, Stream};
-use sessile::session::{ClientSession, HttpClientSession, HttpServerSession};
-use sessile::session::{ServerSession, ServerSessionParams, Session};
+use sessile::server::HttpServerParams;
+use sessile::session::{ClientSession, HttpClientSession};
 use sessile::web::{BytesPart, FilePart, MultipartForm, Part, ReaderPart};
+use support::Running;
 
 /// What a form held: its fields, and name, file name, type and content of its files.
 type Held = (Form, Vec<(String, String, String, Vec<u8>)>);
 
-/// Receives one form, and answers 204.
-fn receive_form() -> (SocketAddr, JoinHandle<Held>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let server = thread::spawn(move || {
-        let stream = Stream::Tcp(Socket::from_tcp(listener.accept().unwrap().0).unwrap());
-        let mut session = HttpServerSession::new(stream, ServerSessionParams::default()).unwrap();
-        assert!(session.has_more_requests().unwrap());
-        let mut request = Request::default();
-        let content = session.receive_request(&mut request);
+/// Receives forms, and answers 204.
+fn receive_forms() -> (Running, mpsc::Receiver<Held>) {
+    let (held, forms) = mpsc::channel();
+    let server = Running::with(HttpServerParams::new(), move |request, response| {
         let (mut form, mut files) = (Form::new(), Vec::new());
-        // The borrow of the session ends with the content.
-        let mut content = content.unwrap();
-        form.load_parts(&request, &mut content, |part: &mut Part<'_>| {
-            let text = |text: Option<&str>| text.unwrap_or_default().to_string();
-            let about = (text(part.name()), text(part.file_name()), text(part.content_type()));
+        form.load_parts(request.head(), request.body(), |part: &mut Part<'_>| {
             let mut bytes = Vec::new();
             part.read_to_end(&mut bytes)?;
-            files.push((about.0, about.1, about.2, bytes));
+            let text = |text: Option<&str>| text.unwrap_or_default().to_string();
+            files.push((text(part.name()), text(part.file_name()), text(part.content_type()), bytes));
             Ok(())
-        })
-        .unwrap();
-        session.send_response(&Response::with_status(StatusCode::NO_CONTENT)).unwrap().finish().unwrap();
-        session.connection_mut().flush().unwrap();
-        (form, files)
+        })?;
+        held.send((form, files)).unwrap();
+        response.set_status_and_reason(StatusCode::NO_CONTENT);
+        response.send()?.finish()
     });
-    (address, server)
+    (server, forms)
 }
 
 #[test]
@@ -54,15 +47,15 @@ fn curl_sends_fields_and_files() {
     let file = folder.file("large.bin", &large);
     // A Content-Length, chunks, and both of curl's ways to escape a name.
     for extra in [&[][..], &["-H", "Transfer-Encoding: chunked"], &["--form-escape"]] {
-        let (address, server) = receive_form();
+        let (server, forms) = receive_forms();
         let output = run(Command::new("curl")
             .args(["-sS", "--fail", "-F", "title=two\r\nlines -- ä", "-F"])
             .arg(format!("large=@{file};type=application/x-pattern"))
             .args(["-F", "small=@-;filename=a \"b\".txt", "-F", "empty="])
             .args(extra)
-            .arg(format!("http://{address}/?query=1")));
+            .arg(format!("http://{}/?query=1", server.address)));
         assert!(output.status.success(), "{output:?}");
-        let (form, files) = server.join().unwrap();
+        let (form, files) = forms.recv().unwrap();
         assert!(form.iter().eq([("query", "1"), ("title", "two\r\nlines -- ä"), ("empty", "")]), "{form:?}");
         let about: Vec<_> = files.iter().map(|file| (&file.0[..], &file.1[..], &file.2[..])).collect();
         let small = ("small", "a \"b\".txt", "text/plain");
@@ -74,7 +67,8 @@ fn curl_sends_fields_and_files() {
 #[test]
 #[ignore = "needs python3 with requests"]
 fn python_requests_sends_fields_and_files() {
-    let (address, server) = receive_form();
+    let (server, forms) = receive_forms();
+    let address = server.address;
     let program = format!(
         "import requests\n\
          files = {{'photo': ('ü \"1\".jpg', bytes(range(256)) * 999, 'image/jpeg'), 'plain': b'--\\r\\n'}}\n\
@@ -83,7 +77,7 @@ fn python_requests_sends_fields_and_files() {
     );
     let output = run(Command::new("python3").args(["-c", &program]));
     assert!(output.status.success(), "{output:?}");
-    let (form, files) = server.join().unwrap();
+    let (form, files) = forms.recv().unwrap();
     assert!(form.iter().eq([("a", "ä\n"), ("b", "1"), ("b", "2")]), "{form:?}");
     assert_eq!((&files[0].0[..], &files[0].1[..], &files[0].2[..]), ("photo", "ü \"1\".jpg", "image/jpeg"));
     assert_eq!(files[0].3, (0..=255).cycle().take(256 * 999).collect::<Vec<u8>>());
@@ -131,13 +125,12 @@ fn python_reads_what_is_sent() {
     for known in [true, false] {
         let mut child = Command::new("python3")
             .args(["-c", PARSER])
-            .stdout(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut port = String::new();
-        let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
-        std::io::BufRead::read_line(&mut stdout, &mut port).unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
 
         let mut form = MultipartForm::new().unwrap();
         form.add("title", "two\r\nlines").add_part("file", FilePart::open(&file).unwrap());

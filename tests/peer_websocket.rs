@@ -3,18 +3,20 @@
 #![cfg(feature = "websocket")]
 
 mod programs;
+#[path = "support/server.rs"]
+mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::thread;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use programs::{pattern, run};
 use sessile::message::{Request, Response};
-use sessile::net::{Socket, Stream};
-use sessile::session::{HttpClientSession, HttpServerSession, ServerSession, ServerSessionParams, Session};
-use sessile::websocket::{AcceptOptions, CloseCode, FrameFlags, Message, Mode, Opcode, WebSocket};
+use sessile::server::HttpServerParams;
+use sessile::session::HttpClientSession;
+use sessile::websocket::{AcceptOptions, CloseCode, FrameFlags, Message, Opcode, WebSocket};
+use support::Running;
 
 /// Sends messages of all lengths and kinds to an echo, in fragments too, and closes.
 const CLIENT: &str = "
@@ -40,28 +42,22 @@ asyncio.run(main())
 #[test]
 #[ignore = "needs python3 with websockets"]
 fn a_python_client_is_served() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port().to_string();
-    let server = thread::spawn(move || {
-        let stream = Stream::Tcp(Socket::from_tcp(listener.accept().unwrap().0).unwrap());
-        let mut session = HttpServerSession::new(stream, ServerSessionParams::default()).unwrap();
-        assert!(session.has_more_requests().unwrap());
-        let (mut request, mut response) = (Request::default(), Response::new());
-        session.receive_request(&mut request).unwrap();
-        AcceptOptions::new().with_protocol("echo").accept(&request, &mut response).unwrap();
-        session.send_response(&response).unwrap().flush().unwrap();
-        let mut socket = WebSocket::new(session.detach_socket().unwrap(), Mode::Server);
-        while let Some(message) = socket.receive_message().unwrap() {
+    let (closed, closes) = mpsc::channel();
+    let server = Running::with(HttpServerParams::new(), move |request, response| {
+        let mut socket = WebSocket::accept(request, response, &AcceptOptions::new().with_protocol("echo"))?;
+        while let Some(message) = socket.receive_message()? {
             match message {
-                Message::Text(text) => socket.send_text(&text).unwrap(),
-                Message::Binary(bytes) => socket.send_binary(&bytes).unwrap(),
+                Message::Text(text) => socket.send_text(&text)?,
+                Message::Binary(bytes) => socket.send_binary(&bytes)?,
             }
         }
-        socket.close_frame().cloned().unwrap()
+        closed.send(socket.close_frame().cloned()).unwrap();
+        Ok(())
     });
+    let port = server.address.port().to_string();
     let output = run(Command::new("python3").args(["-c", &CLIENT.replace("%s", &port)]));
     assert!(output.status.success(), "{output:?}");
-    let close = server.join().unwrap();
+    let close = closes.recv().unwrap().unwrap();
     assert_eq!((close.code.as_u16(), &close.reason[..]), (4001, "enough"));
 }
 

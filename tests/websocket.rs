@@ -1,19 +1,25 @@
 //! WebSockets over sessions: the handshake on a connection, and what comes behind it.
 
 #![cfg(feature = "websocket")]
+#![allow(clippy::unwrap_used)] // in the helpers of tests too
 
-use std::io::Write;
+#[path = "support/server.rs"]
+mod support;
+
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use sessile::message::{Request, Response, StatusCode};
 use sessile::net::{Socket, Stream, pair};
+use sessile::server::HttpServerParams;
 use sessile::session::{
     HttpClientSession, HttpServerSession, ServerSession, ServerSessionParams, Session, Timeouts,
 };
 use sessile::websocket::{AcceptOptions, Message, Mode, WebSocket, WebSocketErrorKind, refuse};
 use sessile::{ErrorKind, Result};
+use support::Running;
 
 /// Two connected streams: in memory, where one state serves both directions, or TCP.
 fn streams(in_memory: bool) -> (Stream, Stream) {
@@ -193,4 +199,93 @@ fn a_dropped_web_socket_closes_the_connection() {
     let error = server.receive_message().unwrap_err();
     assert_eq!(WebSocketErrorKind::of(&error), Some(WebSocketErrorKind::NotClosed));
     assert!(sender.send_text("x").is_err());
+}
+
+/// A server that echoes messages.
+fn echo() -> Running {
+    Running::with(HttpServerParams::new(), |request, response| {
+        let mut socket = WebSocket::accept(request, response, &AcceptOptions::new())?;
+        while let Some(message) = socket.receive_message()? {
+            match message {
+                Message::Text(text) => socket.send_text(&text)?,
+                Message::Binary(bytes) => socket.send_binary(&bytes)?,
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_handler_echoes_until_the_client_closes() {
+    let server = echo();
+    let mut session = HttpClientSession::new("127.0.0.1", server.address.port());
+    for _ in 0..2 {
+        let mut socket =
+            WebSocket::connect(&mut session, &mut Request::get("/"), &mut Response::new()).unwrap();
+        for number in 0..50 {
+            socket.send_text(&number.to_string()).unwrap();
+            assert_eq!(socket.receive_message().unwrap(), Some(text(&number.to_string())));
+        }
+        socket.close_handshake(Duration::from_secs(10)).unwrap();
+    }
+}
+
+#[test]
+fn a_handler_may_give_the_web_socket_away_and_return() {
+    let (give, given) = std::sync::mpsc::channel();
+    let server = Running::with(HttpServerParams::new(), move |request, response| {
+        give.send(WebSocket::accept(request, response, &AcceptOptions::new())?).unwrap();
+        Ok(())
+    });
+    let mut session = HttpClientSession::new("127.0.0.1", server.address.port());
+    let mut client = WebSocket::connect(&mut session, &mut Request::get("/"), &mut Response::new()).unwrap();
+    let mut kept = given.recv().unwrap();
+    client.send_text("still there?").unwrap();
+    assert_eq!(kept.receive_message().unwrap(), Some(text("still there?")));
+    kept.send_text("yes").unwrap();
+    assert_eq!(client.receive_message().unwrap(), Some(text("yes")));
+}
+
+#[test]
+fn what_is_no_handshake_gets_its_status_and_says_what_would_do() {
+    let server = echo();
+    let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let cases = [
+        (426, String::new()),
+        (400, format!("{upgrade}{key}")),
+        (426, format!("{upgrade}{key}Sec-WebSocket-Version: 8\r\n")),
+        (400, format!("{upgrade}Sec-WebSocket-Version: 13\r\n")),
+        (403, format!("{upgrade}{key}Sec-WebSocket-Version: 13\r\nOrigin: http://b\r\n")),
+    ];
+    for (status, fields) in cases {
+        let mut client = server.connect();
+        let answer = client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).answer();
+        assert_eq!(answer.status, status, "{fields}");
+        assert_eq!(answer.header("Sec-WebSocket-Version"), (status == 426).then_some("13"));
+    }
+    let mut client = server.connect();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n"));
+    let mut head = [0; 129];
+    client.stream.read_exact(&mut head).unwrap();
+    let head = String::from_utf8_lossy(&head).to_lowercase();
+    assert!(head.starts_with("http/1.1 101 switching protocols\r\n"), "{head}");
+}
+
+#[test]
+fn a_text_that_is_not_utf_8_ends_the_connection_with_1007() {
+    let server = echo();
+    let mut session = HttpClientSession::new("127.0.0.1", server.address.port());
+    let mut request = Request::get("/");
+    sessile::websocket::ClientHandshake::prepare(&mut request).unwrap();
+    use sessile::session::ClientSession;
+    session.send_request(&request).unwrap();
+    let mut response = Response::new();
+    session.receive_response(&mut response).unwrap();
+    assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
+    let mut raw = session.detach_socket().unwrap();
+    raw.write_all(b"\x81\x81\0\0\0\0\xff").unwrap();
+    let mut answer = Vec::new();
+    raw.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, [0x88, 2, 0x03, 0xef]);
 }

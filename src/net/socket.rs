@@ -253,13 +253,6 @@ impl Socket {
         seen
     }
 
-    /// Waits until there is something to read, or the end, and takes nothing. For those who
-    /// share what stands on the socket, and must not hold on to it while nothing comes.
-    pub(crate) fn wait_readable(&self, limit: &Limit) -> Result<()> {
-        let mut byte = [MaybeUninit::uninit()];
-        self.run(Way::Receive, limit, |os| os.peek(&mut byte)).map(|_| ())
-    }
-
     /// Ends one side or both: the peer reads an end, a thread that waits here is woken. A
     /// socket whose connection is gone already is no error.
     #[doc(alias = "shutdownSend")]

@@ -14,11 +14,12 @@ use std::time::Duration;
 use super::error::WebSocketErrorKind;
 use super::frame::{CloseCode, CloseFrame, Frame, FrameFlags, Mode, Opcode};
 use super::halves::{self, Control};
-use super::handshake::ClientHandshake;
+use super::handshake::{AcceptOptions, ClientHandshake, refuse};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
 use crate::message::{Request, Response, StatusCode};
 use crate::net::{AbortHandle, Deadline};
+use crate::server::{ServerRequest, ServerResponse};
 use crate::session::{ClientSession, Detached, Timeouts};
 use crate::{Error, Phase, Result};
 
@@ -81,6 +82,47 @@ impl WebSocket {
         let mut socket = WebSocket::from_halves(reader, writer, mode).with_buffered(early);
         socket.control = Some(control);
         socket
+    }
+
+    /// Accepts a handshake in a handler, with a 101, and takes the connection over. A request
+    /// that is no handshake, or not one that the options allow, is answered with its status,
+    /// and an error to the handler: [`WebSocketErrorKind`] says why.
+    ///
+    /// The handler may speak until it returns, or give the WebSocket to another thread.
+    ///
+    /// ```
+    /// use sessile::server::HttpServer;
+    /// use sessile::websocket::{AcceptOptions, Message, WebSocket};
+    ///
+    /// let server = HttpServer::bind("127.0.0.1:0", |request, response| {
+    ///     let mut socket = WebSocket::accept(request, response, &AcceptOptions::new())?;
+    ///     while let Some(message) = socket.receive_message()? {
+    ///         match message {
+    ///             Message::Text(text) => socket.send_text(&text)?,
+    ///             Message::Binary(bytes) => socket.send_binary(&bytes)?,
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// # let _ = server;
+    /// # Ok::<(), sessile::Error>(())
+    /// ```
+    pub fn accept(
+        request: &mut ServerRequest<'_>,
+        response: &mut ServerResponse<'_>,
+        options: &AcceptOptions,
+    ) -> Result<WebSocket> {
+        match options.accept(request.head(), response) {
+            Ok(protocol) => {
+                response.send()?;
+                Ok(WebSocket::new(request.detach()?, Mode::Server).with_protocol(protocol))
+            }
+            Err(error) => {
+                refuse(&error, response);
+                response.send_buffer(b"")?;
+                Err(error)
+            }
+        }
     }
 
     /// Connects: sends a `GET` request as a handshake over a client session, plain or under
