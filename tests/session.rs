@@ -4,14 +4,15 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sessile::message::{Method, Request, Response, StatusCode};
 use sessile::net::{Socket, Stream};
 use sessile::session::{
-    ClientSession, HttpClientSession, HttpServerSession, RetryPolicy, ServerSession, ServerSessionParams,
-    Session,
+    ClientSession, HttpClientSession, HttpServerSession, Observer, RetryPolicy, ServerSession,
+    ServerSessionParams, Session,
 };
 use sessile::{ErrorKind, Phase};
 
@@ -863,4 +864,58 @@ fn bodies_can_be_sent_to_other_threads() {
     is_send::<Box<dyn ClientSession>>();
     is_send::<sessile::session::OwnedResponseStream>();
     is_send::<sessile::session::Detached>();
+}
+
+#[test]
+fn an_observer_is_told_of_the_phases_in_their_order_and_of_interim_responses() {
+    #[derive(Default)]
+    struct Seen(Mutex<Vec<String>>);
+    impl Observer for Seen {
+        fn phase(&self, phase: Phase) {
+            self.0.lock().unwrap().push(format!("{phase:?}"));
+        }
+        fn interim(&self, response: &Response) {
+            self.0.lock().unwrap().push(response.status().to_string());
+        }
+    }
+    let script = script(vec![act(|peer| {
+        peer.head();
+        peer.say("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n");
+        peer.head();
+        peer.say("HTTP/1.1 204 No Content\r\n\r\n");
+    })]);
+    let seen = Arc::new(Seen::default());
+    let mut session = client(&script);
+    session.connection_mut().set_observer(Some(seen.clone()));
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        session.send_request(&Request::get("/")).unwrap();
+        session.receive_response(&mut Response::new()).unwrap();
+        told.push(std::mem::take(&mut *seen.0.lock().unwrap()));
+    }
+    assert_eq!(told[0], ["Resolve", "Connect", "Send", "ReceiveHead", "103", "ReceiveBody"]);
+    assert_eq!(told[1], ["Send", "ReceiveHead", "ReceiveBody"], "the connection was there");
+    drop(session);
+    script.thread.join().unwrap();
+}
+
+#[test]
+fn an_idempotent_upload_lost_on_a_reused_connection_says_that_it_may_be_made_again() {
+    for (method, retryable) in [(Method::PUT, true), (Method::POST, false)] {
+        let script = script(vec![act(|peer| {
+            peer.head();
+            peer.say("HTTP/1.1 204 No Content\r\n\r\n");
+            peer.head();
+        })]);
+        let mut session = client(&script);
+        session.send_request(&Request::get("/")).unwrap();
+        session.receive_response(&mut Response::new()).unwrap();
+        let mut request = Request::new(method.clone(), "/");
+        request.set_content_length(100_000_000);
+        let mut content = io::repeat(b'x').take(100_000_000);
+        let error = session.exchange(&request, &mut content, &mut Response::new()).unwrap_err();
+        assert_eq!(error.is_retryable(), retryable, "{method}: {error:?}");
+        drop(session);
+        script.thread.join().unwrap();
+    }
 }

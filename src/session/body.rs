@@ -71,7 +71,6 @@ pub struct BodyReader<'a> {
 /// Content of a request that is sent while the response is read.
 pub(crate) struct Upload<'a> {
     content: &'a mut (dyn Read + Send),
-    block: Vec<u8>,
 }
 
 /// Why an upload paused.
@@ -190,14 +189,23 @@ impl<'a> BodyReader<'a> {
 
 impl<'a> Upload<'a> {
     pub(crate) fn new(content: &'a mut (dyn Read + Send)) -> Upload<'a> {
-        Upload { content, block: Vec::new() }
+        Upload { content }
     }
 
     /// Sends until the peer has something to say or all is sent.
     pub(crate) fn drive(&mut self, out: &mut Outgoing, input: &mut Incoming) -> Result<Drive> {
-        if self.block.is_empty() {
-            self.block.resize(UPLOAD_BLOCK, 0);
+        let mut block = std::mem::take(&mut out.block);
+        if block.is_empty() {
+            block.resize(UPLOAD_BLOCK, 0);
         }
+        let drive = self.drive_with(&mut block, out, input);
+        if let Ok(Drive::Heard) = drive {
+            out.block = block;
+        }
+        drive
+    }
+
+    fn drive_with(&mut self, block: &mut [u8], out: &mut Outgoing, input: &mut Incoming) -> Result<Drive> {
         loop {
             if out.is_answered() || !out.is_sending() {
                 out.finish(None)?;
@@ -207,7 +215,7 @@ impl<'a> Upload<'a> {
             if input.read_ahead(out.wire_mut()?.stream_mut(), super::outgoing::READ_AHEAD)? {
                 return Ok(Drive::Heard);
             }
-            let n = match self.content.read(&mut self.block) {
+            let n = match self.content.read(block) {
                 Ok(n) => n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -219,7 +227,7 @@ impl<'a> Upload<'a> {
                 out.finish(Some(input))?;
                 return Ok(Drive::Ended);
             }
-            let mut rest = &self.block[..n];
+            let mut rest = &block[..n];
             while !rest.is_empty() {
                 let taken = out.write(rest, Some(input))?;
                 rest = &rest[taken..];
@@ -237,6 +245,12 @@ impl<'a> BodyReader<'a> {
     pub(crate) fn with_upload(mut self, upload: Upload<'a>) -> BodyReader<'a> {
         self.upload = Some(upload);
         self
+    }
+
+    /// Whether content of the request is still to be sent while this is read.
+    pub(crate) fn is_uploading(&self) -> bool {
+        let out = lock(self.out);
+        self.upload.is_some() && out.is_sending() && !out.is_answered()
     }
 }
 

@@ -5,13 +5,15 @@
 //! settle what was left of them before the next.
 
 use std::any::Any;
+use std::fmt;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::body::{BodyReader, BodyWriter, lock};
 use super::detached::Detached;
 use super::incoming::Incoming;
+use super::observer::Observer;
 use super::outgoing::Outgoing;
 use super::timeouts::Timeouts;
 use crate::message::HeaderMap;
@@ -40,7 +42,6 @@ use crate::{Error, Phase, Result};
 /// assert_eq!(connection.buffered(), 1);
 /// # Ok::<(), sessile::Error>(())
 /// ```
-#[derive(Debug)]
 #[doc(alias = "HTTPSession")]
 pub struct Connection {
     pub(crate) out: Mutex<Outgoing>,
@@ -48,6 +49,7 @@ pub struct Connection {
     keep_alive: bool,
     error: Option<Error>,
     data: Option<Box<dyn Any + Send>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Connection {
@@ -64,6 +66,7 @@ impl Connection {
             keep_alive: true,
             error: None,
             data: None,
+            observer: None,
         }
     }
 
@@ -364,6 +367,22 @@ impl Connection {
         self.data.take()
     }
 
+    /// Who is told how the exchanges go, if anybody is.
+    pub fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.observer.as_ref()
+    }
+
+    /// Says who is told how the exchanges go. It stays over reconnects.
+    pub fn set_observer(&mut self, observer: Option<Arc<dyn Observer>>) {
+        self.observer = observer;
+    }
+
+    pub(crate) fn observe(&self, phase: Phase) {
+        if let Some(observer) = &self.observer {
+            observer.phase(phase);
+        }
+    }
+
     /// Shares out the halves and the attached value: for a handler that reads and writes.
     pub(crate) fn parts(&mut self) -> (&Mutex<Outgoing>, &mut Incoming, &mut Option<Box<dyn Any + Send>>) {
         (&self.out, &mut self.input, &mut self.data)
@@ -396,6 +415,17 @@ impl Connection {
             return false;
         }
         true
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("out", &self.out)
+            .field("input", &self.input)
+            .field("keep_alive", &self.keep_alive)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 

@@ -34,6 +34,11 @@ pub(crate) struct Outgoing {
     tail: Option<Tail>,
     /// Where the head of the message begins in the buffer, and how much had left by then.
     head: (usize, u64),
+    /// Where content passes through that is read from somewhere to be sent.
+    pub(crate) block: Vec<u8>,
+    /// A request that can't be sent may be made again: it is idempotent, and its connection had
+    /// served another before.
+    pub(crate) repeatable: bool,
     /// Sent behind the last chunk.
     pub(crate) trailers: HeaderMap,
     /// The request expects `100 Continue` and nothing was answered yet.
@@ -68,6 +73,8 @@ impl Outgoing {
             held: Vec::new(),
             tail: None,
             head: (0, 0),
+            block: Vec::new(),
+            repeatable: false,
             trailers: HeaderMap::new(),
             continue_due: false,
             unread: None,
@@ -420,6 +427,8 @@ impl Outgoing {
         };
         result.map_err(|error| {
             self.poison(CloseReason::Failed);
+            let lost = self.repeatable && error.kind() == ErrorKind::Io;
+            let error = if lost { error.retryable() } else { error };
             error.with_phase(Phase::Send)
         })
     }

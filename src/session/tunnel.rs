@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr};
 use std::time::SystemTime;
 
-use super::{ClientSession, HttpClientSession, ProxyConfig, Session, Timeouts};
+use super::{ClientSession, HttpClientSession, Observer, ProxyConfig, Session, Timeouts};
 use crate::auth::{BasicCredentials, HttpCredentials, ProxyAuthentication};
 use crate::message::{Method, Request, Response, StatusCode};
 use crate::net::{AbortHandle, Deadline, Limit, Readiness, Stream, Transport};
@@ -20,6 +20,16 @@ pub(super) struct Within<'a> {
     pub(super) timeouts: Timeouts,
     pub(super) deadline: Deadline,
     pub(super) abort: &'a AbortHandle,
+    pub(super) observer: Option<&'a dyn Observer>,
+}
+
+impl Within<'_> {
+    /// A part of the way begins.
+    pub(super) fn observe(&self, phase: Phase) {
+        if let Some(observer) = self.observer {
+            observer.phase(phase);
+        }
+    }
 }
 
 /// The credentials that answer a proxy's challenges; none where there is no user, or where

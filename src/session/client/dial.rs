@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::super::proxy::{ProxyConfig, ProxyProtocol};
-use super::super::timeouts::{Timeouts, limited};
+use super::super::timeouts::limited;
 use super::super::{HTTP_PORT, socks, tunnel};
 use super::host_with_port;
 use crate::auth::HttpCredentials;
-use crate::net::{self, AbortHandle, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
+use crate::net::{self, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
 use crate::{Error, Phase, Result};
 
 /// What stands between a connected stream and the session, where that is not nothing: TLS.
@@ -87,22 +87,17 @@ impl Dialer {
     }
 
     /// A stream on which HTTP can be spoken with the server, or with the proxy in its place.
-    pub(super) fn dial(
-        &mut self,
-        host: &str,
-        port: u16,
-        timeouts: Timeouts,
-        deadline: Deadline,
-        abort: &AbortHandle,
-    ) -> Result<Stream> {
-        let deadline =
-            limited(timeouts.connect).map_or(deadline, |limit| deadline.earlier(Deadline::after(limit)));
-        let within = tunnel::Within { timeouts, deadline, abort };
+    pub(super) fn dial(&mut self, host: &str, port: u16, within: tunnel::Within<'_>) -> Result<Stream> {
+        let limit = limited(within.timeouts.connect).map_or(Deadline::never(), Deadline::after);
+        let within = tunnel::Within { deadline: within.deadline.earlier(limit), ..within };
         let route = self.route(host);
         let stream = match (&self.unix, route) {
-            (Some(path), _) => Stream::Unix(net::connect_unix(path, &self.options, deadline, abort)?),
-            (None, Route::Direct) => self.connect(host, port, deadline, abort)?,
-            (None, Route::Forward) => self.connect_to_proxy(deadline, abort)?,
+            (Some(path), _) => {
+                within.observe(Phase::Connect);
+                Stream::Unix(net::connect_unix(path, &self.options, within.deadline, within.abort)?)
+            }
+            (None, Route::Direct) => self.connect(host, port, &within)?,
+            (None, Route::Forward) => self.connect_to_proxy(&within)?,
             (None, Route::Tunnel) => self.tunnel(host, port, &within)?,
         };
         // Without a tunnel the proxy is who the layer speaks with.
@@ -111,7 +106,10 @@ impl Dialer {
             Route::Direct | Route::Tunnel => (host.to_owned(), port),
         };
         match &mut self.layer {
-            Some(layer) => layer.establish(stream, &host, port, deadline),
+            Some(layer) => {
+                within.observe(Phase::Handshake);
+                layer.establish(stream, &host, port, within.deadline)
+            }
             None => Ok(stream),
         }
     }
@@ -123,13 +121,12 @@ impl Dialer {
         }
         let mut credentials = self.proxy_credentials.take();
         let authority = host_with_port(host, port);
-        let stream = tunnel::open(
-            &mut || self.connect_to_proxy(within.deadline, within.abort),
-            &authority,
-            &self.proxy,
-            credentials.as_mut(),
-            within,
-        );
+        let mut dial = || {
+            let stream = self.connect_to_proxy(within);
+            within.observe(Phase::Proxy);
+            stream
+        };
+        let stream = tunnel::open(&mut dial, &authority, &self.proxy, credentials.as_mut(), within);
         self.proxy_credentials = credentials;
         stream
     }
@@ -138,40 +135,40 @@ impl Dialer {
         let address = match host.parse() {
             Ok(ip) => Some(SocketAddr::new(ip, port)),
             Err(_) if self.proxy.protocol() == ProxyProtocol::Socks5h => None,
-            Err(_) => self.resolve(host, port, within.deadline, within.abort)?.first().copied(),
+            Err(_) => self.resolve(host, port, within)?.first().copied(),
         };
         let target = address.map_or(socks::Target::Name(host, port), socks::Target::Address);
         let login =
             (!self.proxy.username().is_empty()).then(|| (self.proxy.username(), self.proxy.password()));
-        let mut stream = self.connect(self.proxy.host(), self.proxy.port(), within.deadline, within.abort)?;
+        let mut stream = self.connect(self.proxy.host(), self.proxy.port(), within)?;
+        within.observe(Phase::Proxy);
         let limit = Limit::none().until(within.deadline);
         socks::connect(&mut stream, target, login, &limit)?;
         Ok(stream)
     }
 
-    fn connect_to_proxy(&self, deadline: Deadline, abort: &AbortHandle) -> Result<Stream> {
+    fn connect_to_proxy(&self, within: &tunnel::Within<'_>) -> Result<Stream> {
         let (host, port) = (self.proxy.host(), self.proxy.port());
-        let stream = self.connect(host, port, deadline, abort)?;
+        let stream = self.connect(host, port, within)?;
         match self.proxy.protocol() {
-            ProxyProtocol::Https => proxy_layer()?.establish(stream, host, port, deadline),
+            ProxyProtocol::Https => {
+                within.observe(Phase::Handshake);
+                proxy_layer()?.establish(stream, host, port, within.deadline)
+            }
             _ => Ok(stream),
         }
     }
 
-    fn connect(&self, host: &str, port: u16, deadline: Deadline, abort: &AbortHandle) -> Result<Stream> {
-        let addresses = self.resolve(host, port, deadline, abort)?;
-        let socket = net::connect(&addresses, &self.options, deadline, abort);
+    fn connect(&self, host: &str, port: u16, within: &tunnel::Within<'_>) -> Result<Stream> {
+        let addresses = self.resolve(host, port, within)?;
+        within.observe(Phase::Connect);
+        let socket = net::connect(&addresses, &self.options, within.deadline, within.abort);
         Ok(Stream::Tcp(socket.map_err(|error| error.with_phase(Phase::Connect))?))
     }
 
-    fn resolve(
-        &self,
-        host: &str,
-        port: u16,
-        deadline: Deadline,
-        abort: &AbortHandle,
-    ) -> Result<Vec<SocketAddr>> {
-        net::resolve(host, port, &self.resolver, deadline, abort)
+    fn resolve(&self, host: &str, port: u16, within: &tunnel::Within<'_>) -> Result<Vec<SocketAddr>> {
+        within.observe(Phase::Resolve);
+        net::resolve(host, port, &self.resolver, within.deadline, within.abort)
             .map_err(|error| error.with_phase(Phase::Resolve))
     }
 }

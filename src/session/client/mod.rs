@@ -327,8 +327,9 @@ impl HttpClientSession {
             return Err(Error::illegal_state("the session has no host: call set_host() first"));
         }
         let (timeouts, abort) = (self.connection.timeouts(), self.connection.abort_handle());
-        let deadline = self.deadline();
-        let stream = self.dialer.dial(&self.host, self.port, timeouts, deadline, &abort)?;
+        let observer = self.connection.observer().map(|observer| &**observer);
+        let within = tunnel::Within { timeouts, deadline: self.deadline(), abort: &abort, observer };
+        let stream = self.dialer.dial(&self.host, self.port, within)?;
         log::debug!("connected to {}:{}", self.host, self.port);
         self.connection.attach_socket(stream)?;
         self.server_keep_alive = None;
@@ -385,6 +386,8 @@ impl HttpClientSession {
             self.connect()?;
         }
         self.exchange.reused = reused && served;
+        self.connection.observe(Phase::Send);
+        self.connection.out_mut().repeatable = self.exchange.reused && request.method().is_idempotent();
         self.write_request(request, framing)
     }
 
@@ -398,6 +401,7 @@ impl HttpClientSession {
         }
         let framing = request_framing(request)?;
         self.exchange.reused = false;
+        self.connection.out_mut().repeatable = false;
         self.write_request(request, framing)?;
         Ok(self.connection.upload_writer())
     }
@@ -481,6 +485,7 @@ impl HttpClientSession {
 
     /// Receives heads until a final one. `first` is how long the first byte may take.
     fn final_head(&mut self, first: &Limit, response: &mut Response) -> Result<()> {
+        self.connection.observe(Phase::ReceiveHead);
         while self.next_head(first, response)? == Head::Interim {}
         Ok(())
     }
@@ -506,6 +511,7 @@ impl HttpClientSession {
             }
             return Err(unsent.unwrap_or(error));
         }
+        self.connection.out_mut().repeatable = false;
         let status = response.status();
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS && self.exchange.upgrade {
             return Ok(Head::Final);
@@ -519,6 +525,9 @@ impl HttpClientSession {
         }
         if let Some(f) = &mut self.on_interim {
             f(response);
+        }
+        if let Some(observer) = self.connection.observer() {
+            observer.interim(response);
         }
         Ok(Head::Interim)
     }
@@ -538,6 +547,7 @@ impl HttpClientSession {
 
     /// Puts the request into the buffer as it was.
     fn send_replay(&mut self) -> Result<()> {
+        self.connection.observe(Phase::Send);
         let keep_alive = self.connection.keep_alive();
         let out = self.connection.out_mut();
         out.buffer()?.extend_from_slice(&self.exchange.replay);
@@ -558,6 +568,7 @@ impl HttpClientSession {
         }
         self.server_keep_alive = keep_alive_hint(response.headers()).or(self.server_keep_alive);
         self.exchange.state = State::Answered;
+        self.connection.observe(Phase::ReceiveBody);
         Ok(())
     }
 
@@ -673,7 +684,9 @@ impl HttpClientSession {
     pub fn proxy_connect(&mut self) -> Result<Stream> {
         let (timeouts, abort) = (self.connection.timeouts(), self.connection.abort_handle());
         let limit = limited(timeouts.connect).map_or(Deadline::never(), Deadline::after);
-        let within = tunnel::Within { timeouts, deadline: self.deadline().earlier(limit), abort: &abort };
+        let observer = self.connection.observer().map(|observer| &**observer);
+        let deadline = self.deadline().earlier(limit);
+        let within = tunnel::Within { timeouts, deadline, abort: &abort, observer };
         if !self.dialer.proxy.is_some() {
             return Err(Error::illegal_state("the session has no proxy: call set_proxy() first"));
         }
@@ -882,6 +895,7 @@ impl HttpClientSession {
     /// Waits for 100 (`true`) or a final response (`false`).
     fn peek(&mut self, response: &mut Response) -> Result<bool> {
         let receive = self.head_limit();
+        self.connection.observe(Phase::ReceiveHead);
         let (out, input) = self.connection.halves();
         out.flush(Some(input))?;
         let wait = limited(self.expect_continue_timeout).map_or(receive, |w| {
@@ -924,7 +938,9 @@ impl HttpClientSession {
                 return self.take_response(response);
             }
             let limit = self.head_limit();
+            self.connection.observe(Phase::ReceiveHead);
             if self.next_head(&limit, response)? == Head::Interim {
+                self.connection.observe(Phase::Send);
                 continue;
             }
             self.accept(response)?;
