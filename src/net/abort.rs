@@ -115,7 +115,6 @@ impl AbortHandle {
     }
 
     /// Makes the owner usable again.
-    #[allow(dead_code, reason = "the session that resets comes next")]
     pub(crate) fn reset(&self) {
         self.shared.aborted.store(false, Ordering::SeqCst);
     }
@@ -157,6 +156,25 @@ mod tests {
         assert_eq!(bell.0.load(Ordering::SeqCst), 1);
         assert!(handle.register(weak(&late)).unwrap_err().is_aborted());
         assert!(handle.register_and(weak(&late), || panic!("must not begin")).is_err());
+    }
+
+    #[test]
+    fn an_abort_waits_for_what_is_being_begun_and_then_interrupts_it() {
+        let (handle, bell) = (AbortHandle::new(), Arc::new(Bell::default()));
+        let other = handle.clone();
+        let (aborting, heard) = handle
+            .register_and(weak(&bell), || {
+                let aborting = std::thread::spawn(move || other.abort());
+                let start = std::time::Instant::now();
+                while !handle.is_aborted() || start.elapsed() < std::time::Duration::from_millis(30) {
+                    std::thread::yield_now();
+                }
+                (aborting, bell.0.load(Ordering::SeqCst))
+            })
+            .unwrap();
+        assert_eq!(heard, 0);
+        aborting.join().unwrap();
+        assert_eq!(bell.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]

@@ -61,6 +61,7 @@ struct Made {
 }
 
 /// A connection that came in, and from where; a Unix socket has no address.
+#[doc(alias = "SocketAddress")]
 pub type Incoming = (Stream, Option<SocketAddr>);
 
 impl Listener {

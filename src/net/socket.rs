@@ -29,7 +29,7 @@ use crate::net::timer::{FOREVER, Wait, micros};
 /// read (or write) at once may wait for each other's limits.
 ///
 /// Options that have no method here can be set through the descriptor:
-/// `socket2::SockRef::from(&socket)`.
+/// `socket2::SockRef::from(&socket)`. Leave it blocking, and leave its two time-outs alone.
 ///
 /// ```
 /// use std::io::IoSlice;

@@ -22,27 +22,28 @@ pub(super) struct Wait {
 impl Wait {
     #[inline]
     pub(super) fn begin(limit: &Limit) -> Result<Wait, Elapsed> {
-        Wait::begin_at(limit, Instant::now)
+        match (limit.stall, limit.deadline.instant()) {
+            (Some(Duration::ZERO), _) => Err(Elapsed),
+            (stall, None) => Ok(Wait::without_clock(stall)),
+            (stall, Some(deadline)) => Wait::until(stall, deadline, Instant::now()),
+        }
     }
 
     #[inline]
-    fn begin_at(limit: &Limit, now: impl FnOnce() -> Instant) -> Result<Wait, Elapsed> {
-        let mut wait = Wait { end: None, longest: LONGEST, best: LONGEST };
-        match (limit.stall, limit.deadline.instant()) {
-            (None, None) => {}
-            (Some(Duration::ZERO), _) => return Err(Elapsed),
-            (Some(stall), None) => wait.last(stall, false),
-            (stall, Some(deadline)) => {
-                let now = now();
-                let to_deadline = deadline.saturating_duration_since(now);
-                let left = stall.map_or(to_deadline, |stall| stall.min(to_deadline));
-                if left.is_zero() {
-                    return Err(Elapsed);
-                }
-                wait.end = Some(now + left);
-                wait.last(left, left > to_deadline / 2);
-            }
+    fn without_clock(stall: Option<Duration>) -> Wait {
+        let longest = allowed(stall.map_or(FOREVER, micros));
+        Wait { end: None, longest, best: longest }
+    }
+
+    #[inline(never)]
+    fn until(stall: Option<Duration>, deadline: Instant, now: Instant) -> Result<Wait, Elapsed> {
+        let to_deadline = deadline.saturating_duration_since(now);
+        let left = stall.map_or(to_deadline, |stall| stall.min(to_deadline));
+        if left.is_zero() {
+            return Err(Elapsed);
         }
+        let mut wait = Wait { end: Some(now + left), longest: FOREVER, best: FOREVER };
+        wait.last(left, left > to_deadline / 2);
         Ok(wait)
     }
 
@@ -107,9 +108,7 @@ impl Wait {
         let left = micros(left);
         (self.longest, self.best) =
             if exact && left > LITTLE { (left / 8 * 7, left / 2) } else { (left, left) };
-        if cfg!(windows) {
-            (self.longest, self.best) = (self.longest.min(TURN), self.best.min(TURN));
-        }
+        (self.longest, self.best) = (allowed(self.longest), allowed(self.best));
     }
 }
 
@@ -119,13 +118,14 @@ pub(super) fn micros(length: Duration) -> u64 {
     length.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(length.subsec_micros())).max(1)
 }
 
+/// On Windows a `shutdown` does not wake every call, so that the abort flag has to be looked at
+/// now and then.
+fn allowed(setting: u64) -> u64 {
+    if cfg!(windows) { setting.min(100_000) } else { setting }
+}
+
 /// The timer is not set.
 pub(super) const FOREVER: u64 = u64::MAX;
-
-/// The longest setting of a timer. On Windows a `shutdown` does not wake every call, so that
-/// the abort flag has to be looked at now and then.
-const LONGEST: u64 = if cfg!(windows) { TURN } else { FOREVER };
-const TURN: u64 = 100_000;
 
 /// What a timer is exact enough for as it is.
 const LITTLE: u64 = 32_000;
@@ -141,30 +141,25 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    fn no_clock() -> Instant {
-        panic!("the clock must not be read")
-    }
-
     #[test]
-    fn without_a_deadline_no_clock_is_read_and_the_timer_is_set_once() {
+    fn without_a_deadline_the_timer_is_set_once_and_no_clock_is_read() {
         let limit = Limit::stall(seconds(60));
-        let first = Wait::begin_at(&limit, no_clock).unwrap();
-        assert_eq!(first.needs(FOREVER), Some(60 * SECOND));
-        let second = Wait::begin_at(&limit, no_clock).unwrap();
+        let first = Wait::begin(&limit).unwrap();
+        assert_eq!((first.end, first.needs(FOREVER)), (None, Some(60 * SECOND)));
+        let second = Wait::begin(&limit).unwrap();
         assert_eq!(second.needs(60 * SECOND), None);
         assert_eq!(second.needs(SECOND), None);
-        assert_eq!(Wait::begin_at(&Limit::none(), no_clock).unwrap().needs(FOREVER), None);
+        assert_eq!(Wait::begin(&Limit::none()).unwrap().needs(FOREVER), None);
     }
 
     #[test]
     fn on_the_way_to_a_deadline_the_timer_is_set_a_few_times_and_never_too_long() {
         let start = Instant::now();
         let end = start + seconds(30);
-        let limit = Limit::from(Deadline::at(end));
         let (mut set, mut settings) = (FOREVER, 0);
         for millis in 0..29_990 {
             let now = start + Duration::from_millis(millis);
-            let wait = Wait::begin_at(&limit, || now).unwrap();
+            let wait = Wait::until(None, end, now).unwrap();
             if let Some(best) = wait.needs(set) {
                 set = best;
                 settings += 1;
@@ -183,7 +178,7 @@ mod tests {
         {
             let start = Instant::now();
             let limit = Limit::stall(limit);
-            let mut wait = Wait::begin_at(&limit, no_clock).unwrap();
+            let mut wait = Wait::begin(&limit).unwrap();
             let (mut now, mut set) = (start, begun);
             let mut wakes = 0;
             loop {
@@ -206,7 +201,7 @@ mod tests {
     #[test]
     fn a_timer_as_long_as_the_limit_ends_it_at_the_first_wake_up() {
         let limit = Limit::stall(Duration::from_nanos(1_500_000_123));
-        let mut wait = Wait::begin_at(&limit, no_clock).unwrap();
+        let mut wait = Wait::begin(&limit).unwrap();
         let set = wait.needs(FOREVER).unwrap();
         assert!(wait.goes_on_at(&limit, set, Some(set), Instant::now()).is_err());
     }
@@ -214,7 +209,7 @@ mod tests {
     #[test]
     fn signals_do_not_prolong_a_wait_for_ever() {
         let limit = Limit::stall(seconds(1));
-        let mut wait = Wait::begin_at(&limit, no_clock).unwrap();
+        let mut wait = Wait::begin(&limit).unwrap();
         let first = Instant::now();
         wait.goes_on_at(&limit, SECOND, None, first).unwrap();
         wait.goes_on_at(&limit, SECOND, None, first + Duration::from_millis(900)).unwrap();
@@ -223,17 +218,14 @@ mod tests {
 
     #[test]
     fn without_any_limit_a_wake_up_unsets_the_timer() {
-        let mut wait = Wait::begin_at(&Limit::none(), no_clock).unwrap();
+        let mut wait = Wait::begin(&Limit::none()).unwrap();
         assert_eq!(wait.goes_on_at(&Limit::none(), SECOND, Some(SECOND), Instant::now()), Ok(Some(FOREVER)));
     }
 
     #[test]
     fn the_shorter_of_the_two_limits_counts() {
         let start = Instant::now();
-        let both = |stall, end| {
-            let limit = Limit::stall(seconds(stall)).until(Deadline::at(start + seconds(end)));
-            Wait::begin_at(&limit, || start).unwrap()
-        };
+        let both = |stall, end| Wait::until(Some(seconds(stall)), start + seconds(end), start).unwrap();
         assert_eq!(both(5, 100).needs(FOREVER), Some(5 * SECOND));
         assert_eq!(both(100, 8).needs(FOREVER), Some(4 * SECOND));
         assert_eq!(both(100, 8).needs(6 * SECOND), None);
@@ -248,7 +240,7 @@ mod tests {
             Limit::stall(Duration::ZERO).until(Deadline::at(now + seconds(5))),
             Limit::stall(seconds(5)).until(Deadline::at(now - Duration::from_nanos(1))),
         ] {
-            assert!(Wait::begin_at(&limit, || now).is_err());
+            assert!(Wait::begin(&limit).is_err());
         }
         assert_eq!(micros(Duration::from_nanos(1)), 1);
     }
