@@ -1,6 +1,5 @@
 //! What the tests of this module share: connected sockets, full ones, and time asserted from both sides.
 
-use std::io::IoSlice;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Type};
 
-use crate::net::{AbortHandle, Limit, Socket};
+use crate::net::{AbortHandle, Socket};
 
 pub(crate) fn millis(n: u64) -> Duration {
     Duration::from_millis(n)
@@ -27,17 +26,18 @@ pub(crate) fn unix_pair() -> (Socket, Socket) {
     (Socket::from_unix(near).unwrap(), Socket::from_unix(far).unwrap())
 }
 
-/// Writes until nothing more fits, and says how much that was.
-pub(crate) fn fill(socket: &Socket) -> u64 {
-    let block = vec![b'x'; 256 << 10];
-    let mut sent = 0;
-    loop {
-        match socket.write_vectored(&[IoSlice::new(&block)], &Limit::stall(millis(50))) {
-            Ok(n) => sent += n as u64,
-            Err(error) if error.is_timeout() => return sent,
-            Err(error) => panic!("{error:?}"),
-        }
+/// Writes until nothing more fits, for the next 100 ms at least: later TCP finds out that a little more
+/// does. Leaves the timers alone.
+pub(crate) fn fill(socket: &Socket) {
+    let os = socket2::SockRef::from(socket);
+    os.set_nonblocking(true).unwrap();
+    // An acknowledgement that was delayed by 40 ms makes room again.
+    let mut full = 0;
+    while full < 11 {
+        full = if os.send(&[b'x'; 1 << 16]).is_ok() { 0 } else { full + 1 };
+        thread::sleep(millis(if full > 0 { 5 } else { 0 }));
     }
+    os.set_nonblocking(false).unwrap();
 }
 
 /// A listener that answers nobody: its backlog is full. Whoever connects waits.

@@ -16,6 +16,14 @@ fn write_all(socket: &Socket, mut bytes: &[u8]) {
     }
 }
 
+fn write_until_error(socket: &Socket) -> Error {
+    loop {
+        if let Err(error) = socket.write_vectored(&[IoSlice::new(&[0; 1 << 16])], &Limit::none()) {
+            return error;
+        }
+    }
+}
+
 fn read_all(socket: &Socket) -> Vec<u8> {
     let (mut all, mut block) = (Vec::new(), vec![0; 1 << 16]);
     loop {
@@ -96,13 +104,16 @@ fn a_deadline_in_the_past_is_a_time_out_at_once_even_where_there_is_something_to
 
 #[test]
 fn a_write_to_a_full_socket_gives_up_after_its_limit() {
-    let (near, _far) = tcp_pair();
-    fill(&near);
-    let part = [IoSlice::new(&[0; 1000])];
-    let stall = Limit::stall(millis(150));
-    assert!(lasts(millis(150), || near.write_vectored(&part, &stall)).unwrap_err().is_timeout());
-    let deadline = Limit::from(Deadline::after(millis(150)));
-    assert!(lasts(millis(150), || near.write_vectored(&part, &deadline)).unwrap_err().is_timeout());
+    for by_deadline in [false, true] {
+        let (near, _far) = tcp_pair();
+        fill(&near);
+        let limit = match by_deadline {
+            false => Limit::stall(millis(80)),
+            true => Limit::from(Deadline::after(millis(80))),
+        };
+        let outcome = lasts(millis(80), || near.write_vectored(&[IoSlice::new(&[0; 1000])], &limit));
+        assert!(outcome.unwrap_err().is_timeout());
+    }
 }
 
 #[test]
@@ -155,6 +166,14 @@ fn an_abort_ends_a_read_by_its_flag_and_not_as_an_end() {
 }
 
 #[test]
+fn after_an_abort_not_even_what_has_come_is_read() {
+    let (near, far) = tcp_pair();
+    write_all(&far, b"hello");
+    near.abort_handle().abort();
+    assert!(near.read(&mut [0; 8], &Limit::none()).unwrap_err().is_aborted());
+}
+
+#[test]
 fn an_abort_ends_reading_from_a_peer_that_never_pauses() {
     let (near, far) = tcp_pair();
     let abort = near.abort_handle();
@@ -184,8 +203,8 @@ fn an_abort_ends_a_write_to_a_full_socket() {
     let (near, _far) = tcp_pair();
     fill(&near);
     let abort = near.abort_handle();
-    let error = aborted(&abort, move || near.write_vectored(&[IoSlice::new(&[0; 1 << 20])], &Limit::none()));
-    assert!(error.unwrap_err().is_aborted());
+    let error = aborted(&abort, move || write_until_error(&near));
+    assert!(error.is_aborted());
 }
 
 #[test]
@@ -279,6 +298,11 @@ fn a_file_arrives_as_it_is() {
     let file = temporary(&bytes);
     let reader = thread::spawn(move || read_all(&far));
     let mut at = 1234;
+    if cfg!(target_os = "linux") {
+        // More than is ever copied.
+        at += near.send_file(&file, at, u64::MAX, &Limit::none()).unwrap();
+        assert!(at > 1234 + FILE_BLOCK as u64);
+    }
     loop {
         let n = near.send_file(&file, at, u64::MAX, &Limit::stall(millis(5000))).unwrap();
         if n == 0 {
@@ -311,8 +335,11 @@ fn a_file_that_can_t_be_sent_directly_is_copied() {
 #[test]
 fn a_deadline_holds_while_a_file_goes_to_somebody_who_reads_slowly() {
     let (near, far) = tcp_pair();
+    // With small buffers the writer is let on in small steps, as by a peer far away.
+    socket2::SockRef::from(&near).set_send_buffer_size(64 << 10).unwrap();
+    socket2::SockRef::from(&far).set_recv_buffer_size(16 << 10).unwrap();
     fill(&near);
-    let sipping = Sipping::from(far, 20_000, millis(5));
+    let sipping = Sipping::from(far, 2_000, millis(5));
     let file = temporary(&vec![1; 40 << 20]);
     let limit = Limit::stall(Duration::from_secs(60)).until(Deadline::after(millis(300)));
     let error = lasts(millis(300), || {
@@ -332,7 +359,7 @@ fn a_deadline_holds_while_a_file_goes_to_somebody_who_reads_slowly() {
 fn a_deadline_holds_while_a_unix_socket_is_read_slowly() {
     let (near, far) = crate::net::testing::unix_pair();
     fill(&near);
-    let sipping = Sipping::from(far, 4_000, millis(5));
+    let sipping = Sipping::from(far, 2_000, millis(5));
     let limit = Limit::stall(Duration::from_secs(60)).until(Deadline::after(millis(300)));
     let error = lasts(millis(300), || {
         loop {
@@ -361,8 +388,7 @@ fn a_unix_socket_obeys_limits_and_aborts_too() {
     let (near, _far) = crate::net::testing::unix_pair();
     fill(&near);
     let abort = near.abort_handle();
-    let outcome = aborted(&abort, move || near.write_vectored(&[IoSlice::new(b"x")], &Limit::none()));
-    assert!(outcome.unwrap_err().is_aborted());
+    assert!(aborted(&abort, move || write_until_error(&near)).is_aborted());
 }
 
 #[test]
