@@ -23,6 +23,8 @@ use percent_encoding::percent_decode_str;
 use sessile::Result;
 use sessile::message::{HeaderMap, Method, StatusCode};
 use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
+use sessile::web::MultipartReader;
+use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -90,6 +92,7 @@ enum Endpoint {
     Sleep(u64),
     Redirect(u64),
     Status(u64),
+    Upload,
     /// What this build can't do.
     Lacks(&'static str),
 }
@@ -110,16 +113,18 @@ impl Endpoint {
             ("redirect", Some(n)) => Endpoint::Redirect(number(n)?),
             ("status", Some(n)) => Endpoint::Status(number(n)?),
             ("session", _) => Endpoint::Lacks("web sessions"),
-            ("upload", None) => Endpoint::Lacks("multipart forms"),
+            ("upload", None) => Endpoint::Upload,
             ("ws", None) => Endpoint::Lacks("WebSockets"),
             _ => return None,
         })
     }
 
-    fn takes(&self, method: &Method) -> bool {
+    /// The methods that it takes; `None` is all of them.
+    fn methods(&self) -> Option<&'static str> {
         match self {
-            Endpoint::Echo | Endpoint::Inspect | Endpoint::Lacks(_) => true,
-            _ => *method == Method::GET || *method == Method::HEAD,
+            Endpoint::Echo | Endpoint::Inspect | Endpoint::Lacks(_) => None,
+            Endpoint::Upload => Some("POST"),
+            _ => Some("GET, HEAD"),
         }
     }
 }
@@ -139,9 +144,11 @@ fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
     let Some(endpoint) = Endpoint::of(request.path()) else {
         return text(response, StatusCode::NOT_FOUND, "there is nothing here\n");
     };
-    if !endpoint.takes(request.method()) {
-        response.headers_mut().set("Allow", "GET, HEAD")?;
-        return text(response, StatusCode::METHOD_NOT_ALLOWED, "this can be read only\n");
+    if let Some(methods) = endpoint.methods() {
+        if !methods.split(", ").any(|method| *request.method() == method) {
+            response.headers_mut().set("Allow", methods)?;
+            return text(response, StatusCode::METHOD_NOT_ALLOWED, "this is not done here\n");
+        }
     }
     match endpoint {
         Endpoint::Page => page(response),
@@ -172,6 +179,7 @@ fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
             }
             None => text(response, StatusCode::BAD_REQUEST, "a final status is between 200 and 599\n"),
         },
+        Endpoint::Upload => upload(request, response),
         Endpoint::Lacks(what) => {
             text(response, StatusCode::NOT_IMPLEMENTED, &format!("this build has no {what}\n"))
         }
@@ -232,6 +240,27 @@ fn inspect(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -
         request.is_secure(),
     )?;
     Ok(())
+}
+
+/// Reads a form as it comes, and says what its parts were.
+fn upload(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    let content_type = request.content_type().unwrap_or_default().to_owned();
+    let mut form = MultipartReader::for_content_type(request, &content_type)?;
+    let mut parts = Vec::new();
+    while let Some(mut part) = form.next_part()? {
+        let mut hash = Sha256::new();
+        let length = copy(&mut part, &mut hash)?;
+        let or_null = |text: Option<&str>| text.map_or("null".to_owned(), |text| json(text.as_bytes()));
+        parts.push(format!(
+            r#"{{"name":{},"filename":{},"content_type":{},"length":{length},"sha256":"{:x}"}}"#,
+            or_null(part.name()),
+            or_null(part.file_name()),
+            or_null(part.content_type()),
+            hash.finalize(),
+        ));
+    }
+    response.set_content_type("application/json");
+    response.send_buffer(format!("[{}]", parts.join(",")).as_bytes())
 }
 
 /// Sends `n` bytes, of which byte i is `i % 251`.
@@ -344,6 +373,7 @@ const PAGE: &str = r#"<!doctype html>
   <dt><a href="/hello">/hello</a></dt><dd>thirteen bytes</dd>
   <dt><a href="/inspect?a=b">/inspect</a></dt><dd>your request as it was parsed, whatever its method</dd>
   <dt>/echo</dt><dd>your content, sent back as it comes</dd>
+  <dt>/upload</dt><dd>what the parts of your form were</dd>
   <dt><a href="/bytes/1000">/bytes/N</a>, <a href="/chunked/1000">/chunked/N</a></dt><dd>so many bytes, with a length or in chunks</dd>
   <dt><a href="/sleep/1000">/sleep/MS</a></dt><dd>an answer after so many milliseconds</dd>
   <dt><a href="/redirect/3">/redirect/N</a></dt><dd>so many redirects, and then a greeting</dd>

@@ -157,6 +157,36 @@ fn echo_answers_while_the_request_goes_on() {
 }
 
 #[test]
+fn upload_says_what_the_parts_were() {
+    let serve = Serve::start(&[]);
+    let form = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nv\r\n\
+        --b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x.txt\"\r\nContent-Type: text/plain\r\n\r\n\
+        \r\n--b--\r\n";
+    let answer =
+        fetched(&["-H", "Content-Type: multipart/form-data; boundary=b", "-d", form, &serve.url("/upload")]);
+    assert_eq!(
+        answer,
+        concat!(
+            r#"[{"name":"a","filename":null,"content_type":null,"length":1,"#,
+            r#""sha256":"4c94485e0c21ae6c41ce1dfe7b6bfaceea5ab68e40a2476f50208e526f506080"},"#,
+            r#"{"name":"f","filename":"x.txt","content_type":"text/plain","length":0,"#,
+            r#""sha256":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}]"#
+        )
+    );
+    assert_eq!(status_of(&serve, "GET", "/upload"), "405");
+    let cut = &form[..form.len() - 4];
+    let answer = fetched(&[
+        "-i",
+        "-H",
+        "Content-Type: multipart/form-data; boundary=b",
+        "-d",
+        cut,
+        &serve.url("/upload"),
+    ]);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+}
+
+#[test]
 fn statuses_and_redirects() {
     let serve = Serve::start(&[]);
     for status in ["200", "204", "304", "404", "418", "500", "599"] {

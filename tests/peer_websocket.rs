@@ -1,5 +1,6 @@
 //! WebSockets with Python's `websockets` at the other end, as a client and as a server.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 #![cfg(feature = "websocket")]
 
 mod programs;

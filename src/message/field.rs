@@ -48,6 +48,7 @@ pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
 }
 
 /// Hexadecimal digits only, at most sixteen of them that count.
+#[cfg(any(test, feature = "digest"))]
 pub(crate) fn parse_hex(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

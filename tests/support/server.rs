@@ -1,6 +1,7 @@
 //! A running server and a client of raw bytes, for the tests of the server.
 
 #![allow(dead_code)] // each test file uses its part
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
