@@ -46,6 +46,9 @@ pub struct HeaderMap {
     secret: bool,
     // A value was stored that can't be sent.
     suspect: bool,
+    // A bit for each name that is or was there: most look-ups are for names that are not, and
+    // end here. See `bit_of`.
+    names: u64,
 }
 
 /// Where in the block a field is.
@@ -67,6 +70,7 @@ impl HeaderMap {
             plain: true,
             secret: false,
             suspect: false,
+            names: 0,
         }
     }
 
@@ -99,6 +103,7 @@ impl HeaderMap {
         self.plain = true;
         self.secret = false;
         self.suspect = false;
+        self.names = 0;
     }
 
     /// The first value of this name, if there is one and it is UTF-8.
@@ -107,13 +112,17 @@ impl HeaderMap {
     }
 
     /// The first value of this name.
+    #[inline]
     pub fn get_bytes(&self, name: &str) -> Option<&[u8]> {
         self.find(name).map(|at| self.value(self.spans[at]))
     }
 
     /// All values of this name, in order.
+    #[inline]
     pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.spans.iter().filter(move |span| self.is_named(span, name)).map(|&span| self.value(span))
+        let there = self.names & bit_of(name.as_bytes()) != 0;
+        let spans = if there { self.spans.as_slice() } else { &[] };
+        spans.iter().filter(move |span| self.is_named(span, name)).map(|&span| self.value(span))
     }
 
     /// The first value of this name, or the default.
@@ -130,13 +139,18 @@ impl HeaderMap {
 
     /// Whether there is a field of this name.
     #[doc(alias = "contains")]
+    #[inline]
     pub fn has(&self, name: &str) -> bool {
         self.find(name).is_some()
     }
 
     /// The position of the first field of this name: see [`remove_at`](HeaderMap::remove_at).
+    #[inline]
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.spans.iter().position(|span| self.is_named(span, name))
+        if self.names & bit_of(name.as_bytes()) == 0 {
+            return None;
+        }
+        self.scan(name)
     }
 
     /// Adds a field behind all others. Fails if the name is not a token or the value holds
@@ -222,6 +236,7 @@ impl HeaderMap {
         self.plain = false;
         for ((name, name_end), (value, value_end)) in spans {
             self.secret |= is_secret(&section[name..name_end]);
+            self.names |= bit_of(&section[name..name_end]);
             self.spans.push(Span {
                 name: name as u32,
                 name_len: (name_end - name) as u32,
@@ -229,6 +244,11 @@ impl HeaderMap {
                 value_len: (value_end - value) as u32,
             });
         }
+    }
+
+    /// Names and values in the order of arrival, the names as bytes.
+    pub(crate) fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.spans.iter().map(|&span| (self.name(span), self.value(span)))
     }
 
     /// `Name: value CRLF` for each field.
@@ -284,6 +304,10 @@ impl HeaderMap {
         }
     }
 
+    fn scan(&self, name: &str) -> Option<usize> {
+        self.spans.iter().position(|span| self.is_named(span, name))
+    }
+
     fn put(&mut self, name: &str, value: &[u8]) -> Result<()> {
         let Some(first) = self.find(name) else {
             return self.push(name.as_bytes(), value);
@@ -317,6 +341,7 @@ impl HeaderMap {
         let span = self.finish_line(start, value);
         self.spans.push(span);
         self.secret |= is_secret(name);
+        self.names |= bit_of(name);
         Ok(())
     }
 
@@ -419,6 +444,16 @@ impl HeaderMap {
     fn value(&self, span: Span) -> &[u8] {
         &self.block[span.value as usize..(span.value + span.value_len) as usize]
     }
+}
+
+/// The bit of a name among 64, in any case of letters: by its length, first and last letter.
+///
+/// A constant for a constant name: a look-up for a field that is not there costs one test.
+#[inline(always)]
+const fn bit_of(name: &[u8]) -> u64 {
+    let (Some(first), Some(last)) = (name.first(), name.last()) else { return 1 };
+    let hash = (*first | 0x20) as usize * 7 + (*last | 0x20) as usize * 3 + name.len();
+    1 << (hash % 64)
 }
 
 /// Whether the values of this field are kept out of sight.

@@ -123,10 +123,34 @@ impl Wire {
     /// Reads, flushing first.
     #[inline]
     pub(crate) fn read(&mut self, into: &mut [u8], receive: &Limit, send: &Limit) -> Result<usize> {
-        if !self.out.is_empty() {
-            self.send(&[], send, None)?;
-        }
+        self.flush(send)?;
         self.stream.read(into, receive)
+    }
+
+    /// Sends what is buffered: nearly always by one call.
+    #[inline]
+    pub(crate) fn flush(&mut self, limit: &Limit) -> Result<()> {
+        if self.out.is_empty() {
+            return Ok(());
+        }
+        if self.out.len() <= PIECE {
+            match self.stream.write_vectored(&[IoSlice::new(&self.out)], limit) {
+                Ok(n) if n == self.out.len() => {
+                    self.sent += n as u64;
+                    self.out.clear();
+                    return Ok(());
+                }
+                Ok(n) => {
+                    self.sent += n as u64;
+                    self.out.drain(..n);
+                }
+                Err(error) => {
+                    self.out.clear();
+                    return Err(error);
+                }
+            }
+        }
+        self.send(&[], limit, None)
     }
 
     /// Sends what is buffered and the parts behind it. With `on_stall` the wait is cut into

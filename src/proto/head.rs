@@ -108,11 +108,16 @@ pub fn write_number_field(out: &mut Vec<u8>, name: &str, value: u64) -> Result<(
     write_field(out, name, Decimal::new(value).as_bytes())
 }
 
+/// Writes `Content-Length`.
+pub fn write_content_length(out: &mut Vec<u8>, length: u64) {
+    write_good_field(out, "Content-Length", Decimal::new(length).as_bytes());
+}
+
 /// Writes all fields of a map, in their order and spelling, but those whose names are to be
 /// skipped. Fails, and writes nothing, if a value that was set unchecked can't be sent.
-pub fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap, skip: impl Fn(&str) -> bool) -> Result<()> {
+pub fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap, skip: impl Fn(&[u8]) -> bool) -> Result<()> {
     headers.check()?;
-    for (name, value) in headers.iter().filter(|(name, _)| !skip(name)) {
+    for (name, value) in headers.raw().filter(|(name, _)| !skip(name)) {
         write_good_field(out, name, value);
     }
     Ok(())
@@ -141,9 +146,10 @@ fn finish_head(out: &mut Vec<u8>, start: usize, headers: &HeaderMap) -> Result<(
 }
 
 /// Writes a field whose name and value were checked, when they were put into their map.
-fn write_good_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+fn write_good_field(out: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
+    let name = name.as_ref();
     out.reserve(name.len() + value.len() + LINE_EXTRA);
-    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
@@ -249,7 +255,7 @@ mod tests {
         for (name, value) in [("b", "1"), ("Skip", "2"), ("A", ""), ("b", "3")] {
             headers.append(name, value).unwrap();
         }
-        let some = written(|out| write_fields(out, &headers, |name| name.eq_ignore_ascii_case("skip")));
+        let some = written(|out| write_fields(out, &headers, |name| name.eq_ignore_ascii_case(b"skip")));
         assert_eq!(some.as_deref(), Some("b: 1\r\nA: \r\nb: 3\r\n"));
         let all = written(|out| write_all_fields(out, &headers));
         assert_eq!(all.as_deref(), Some("b: 1\r\nSkip: 2\r\nA: \r\nb: 3\r\n"));

@@ -44,8 +44,8 @@ pub use decoder::{Decoder, Step};
 pub use encoder::Encoder;
 pub use framing::{Framing, request_framing, response_framing};
 pub use head::{
-    end_head, write_all_fields, write_field, write_fields, write_number_field, write_request_head,
-    write_request_line, write_response_head, write_status_line,
+    end_head, write_all_fields, write_content_length, write_field, write_fields, write_number_field,
+    write_request_head, write_request_line, write_response_head, write_status_line,
 };
 pub use lifecycle::{CloseReason, close_after_request, close_after_response};
 pub use limits::Limits;

@@ -59,13 +59,9 @@ impl<'a> ServerResponse<'a> {
         self.sender.send(self.head)
     }
 
-    /// Sends the response with this content, `Content-Length` included.
+    /// Sends the response with this content and its length, whatever the response said of framing.
     #[doc(alias = "sendBuffer")]
     pub fn send_buffer(&mut self, content: &[u8]) -> Result<()> {
-        if self.head.headers().has("transfer-encoding") {
-            self.head.set_chunked(false);
-        }
-        self.head.set_content_length(content.len() as u64);
         self.prepare()?;
         self.sender.send_whole(self.head, content)
     }

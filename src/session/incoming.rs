@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::outgoing::Outgoing;
 use crate::message::{HeaderMap, Request, Response};
 use crate::net::{Deadline, Limit, Pace, ReadBuffer, Readiness, Stream};
-use crate::proto::{Decoder, Framing, HeadKind, HeadScanner, Limits, parse_request, parse_response};
+use crate::proto::{Decoder, Framing, HeadKind, HeadScanner, Limits, parse_response};
+use crate::proto::{read_request, read_response};
 use crate::{Error, Phase, Result};
 
 /// Reads of at least this many bytes go straight into the caller's memory.
@@ -108,10 +109,9 @@ impl Incoming {
         whole: Option<Duration>,
         request: &mut Request,
     ) -> Result<()> {
-        let (start, end) = self.receive_head(out, first, whole, Phase::Idle)?;
-        let result = parse_request(&self.buffer.filled()[start..end], &self.limits, request);
-        self.buffer.consume(end);
-        result
+        self.receive_head(out, first, whole, Phase::Idle, |scanner, input, limits| {
+            read_request(scanner, input, limits, request)
+        })
     }
 
     /// The same for a response.
@@ -122,10 +122,9 @@ impl Incoming {
         whole: Option<Duration>,
         response: &mut Response,
     ) -> Result<()> {
-        let (start, end) = self.receive_head(out, first, whole, Phase::ReceiveHead)?;
-        let result = parse_response(&self.buffer.filled()[start..end], &self.limits, response);
-        self.buffer.consume(end);
-        result
+        self.receive_head(out, first, whole, Phase::ReceiveHead, |scanner, input, limits| {
+            read_response(scanner, input, limits, response)
+        })
     }
 
     fn receive_head(
@@ -134,12 +133,14 @@ impl Incoming {
         first: &Limit,
         whole: Option<Duration>,
         waiting: Phase,
-    ) -> Result<(usize, usize)> {
+        mut read: impl FnMut(&mut HeadScanner, &[u8], &Limits) -> Result<Option<usize>>,
+    ) -> Result<()> {
         let mut limit = *first;
         let mut begun = false;
         loop {
-            if let Some(head) = self.scanner.find_end(self.buffer.filled(), &self.limits)? {
-                return Ok((head.start, head.end));
+            if let Some(end) = read(&mut self.scanner, self.buffer.filled(), &self.limits)? {
+                self.buffer.consume(end);
+                return Ok(());
             }
             // The clock of the head starts with its first byte, and only if one read is not enough.
             if !begun && self.has_input() {

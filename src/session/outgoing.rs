@@ -338,8 +338,8 @@ impl Outgoing {
             self.poison(CloseReason::AskedByServer);
         }
         let out = self.buffer()?;
-        write_connection(out, tail.version, keep_alive)?;
-        write_framing(out, framing)?;
+        write_connection(out, tail.version, keep_alive);
+        write_framing(out, framing);
         proto::end_head(out);
         self.encoder = Encoder::new(framing);
         if length.is_some() || framing == Framing::Chunked {
@@ -435,19 +435,19 @@ impl Outgoing {
 }
 
 /// `Connection`, where the version does not say it already.
-pub(crate) fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) -> Result<()> {
+pub(crate) fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) {
     match (version, keep_alive) {
-        (Version::Http11, true) => Ok(()),
-        (Version::Http10, true) => proto::write_field(out, "Connection", b"keep-alive"),
-        (_, false) => proto::write_field(out, "Connection", b"close"),
+        (Version::Http11, true) => {}
+        (Version::Http10, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (_, false) => out.extend_from_slice(b"Connection: close\r\n"),
     }
 }
 
 /// The field that says how the content is framed.
-pub(crate) fn write_framing(out: &mut Vec<u8>, framing: Framing) -> Result<()> {
+pub(crate) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
-        Framing::Length(length) => proto::write_number_field(out, "Content-Length", length),
-        Framing::Chunked => proto::write_field(out, "Transfer-Encoding", b"chunked"),
-        Framing::None | Framing::UntilClose => Ok(()),
+        Framing::Length(length) => proto::write_content_length(out, length),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::None | Framing::UntilClose => {}
     }
 }

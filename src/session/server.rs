@@ -260,7 +260,7 @@ impl HttpServerSession {
         let (out, input) = self.connection.halves();
         out.unread = input.remaining();
         let unread = out.unread;
-        begin_response(out, unread, &mut self.facts, self.params.software.as_deref(), response)
+        begin_response(out, unread, &mut self.facts, self.params.software.as_deref(), response, None)
     }
 
     /// Ends the connection so that the last response is not lost: flushes, and where the
@@ -517,7 +517,7 @@ impl ResponseSender<'_> {
 
     /// Sends the head. The content may depend on that of the request, which is not counted as unread.
     pub(crate) fn send(&mut self, response: &Response) -> Result<BodyWriter<'_>> {
-        begin_response(&mut lock(self.out), None, self.facts, self.software, response)?;
+        begin_response(&mut lock(self.out), None, self.facts, self.software, response, None)?;
         Ok(BodyWriter::new(self.out))
     }
 
@@ -525,9 +525,10 @@ impl ResponseSender<'_> {
     pub(crate) fn send_whole(&mut self, response: &Response, content: &[u8]) -> Result<()> {
         let mut out = lock(self.out);
         let unread = out.unread;
-        begin_response(&mut out, unread, self.facts, self.software, response)?;
+        let whole = Some(content.len() as u64);
+        begin_response(&mut out, unread, self.facts, self.software, response, whole)?;
         let taken = out.write(content, None)?;
-        debug_assert_eq!(taken, content.len(), "the length was set by the caller");
+        debug_assert_eq!(taken, content.len(), "the length is that of the content");
         out.finish(None)
     }
 
@@ -567,103 +568,150 @@ fn send_interim(out: &mut Outgoing, facts: &Facts, response: &Response) -> Resul
     out.flush(None)
 }
 
-/// Puts the head of the final response into the buffer. `unread` is how much content of the
-/// request is still to come, where that is known.
+/// What becomes of a response on the wire.
+#[derive(Debug, Clone, Copy)]
+struct Plan {
+    framing: Framing,
+    /// The framing is decided when the content ends, or outgrows what is held back.
+    undecided: bool,
+    keep_alive: bool,
+    /// The connection is no longer one of HTTP.
+    leaves: bool,
+    /// `Content-Length` of the response goes out as it is: HEAD and 304 tell what would have been.
+    keeps_length: bool,
+    /// Some of the response's fields are ours to say.
+    managed: bool,
+}
+
+/// How the response to a request is framed, and whether the connection persists (RFC 9112, 6.3
+/// and 9.3). `whole` is the length of the content where the caller has all of it, `unread` how
+/// much content of the request is still to come, where that is known.
+fn plan(facts: &Facts, response: &Response, whole: Option<u64>, unread: Option<u64>) -> Result<Plan> {
+    let headers = response.headers();
+    let status = response.status();
+    let upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
+    let leaves = upgrade || facts.connect && status.is_success();
+    let without_content = leaves || matches!(status.as_u16(), 204 | 304);
+    let chunked = whole.is_none() && headers.has("transfer-encoding");
+    let said = headers.has("content-length");
+    if chunked && !response.is_chunked() {
+        return Err(Error::invalid_argument("the only Transfer-Encoding that is sent is chunked"));
+    }
+    if chunked && said {
+        return Err(Error::invalid_argument(
+            "a response has a Content-Length or a Transfer-Encoding, not both",
+        ));
+    }
+    let length = match whole {
+        Some(length) => Some(length),
+        None if said => response.content_length()?,
+        None => None,
+    };
+    let framing = match (chunked, length, facts.version) {
+        _ if without_content => Framing::None,
+        (true, _, Version::Http11) => Framing::Chunked,
+        (false, Some(length), _) => Framing::Length(length),
+        (true, _, Version::Http10) | (false, None, _) => Framing::UntilClose,
+    };
+    let undecided = framing == Framing::UntilClose && !chunked && !facts.head;
+    let options = headers.has("connection");
+    Ok(Plan {
+        framing,
+        undecided,
+        keep_alive: facts.keep_alive
+            && !(options && headers.has_token("connection", "close"))
+            && unread.is_none_or(|u| u <= facts.drain)
+            && (undecided || facts.head || framing != Framing::UntilClose),
+        leaves,
+        keeps_length: whole.is_none()
+            && (facts.head && !without_content || status == StatusCode::NOT_MODIFIED),
+        managed: said || options || headers.has("transfer-encoding"),
+    })
+}
+
+/// Puts the head of the final response into the buffer.
 fn begin_response(
     out: &mut Outgoing,
     unread: Option<u64>,
     facts: &mut Facts,
     software: Option<&str>,
     response: &Response,
+    whole: Option<u64>,
 ) -> Result<()> {
     if facts.answered {
         return Err(Error::illegal_state("the response was sent already"));
     }
-    let status = response.status();
-    let upgrade = status == StatusCode::SWITCHING_PROTOCOLS;
-    if status.is_informational() && !upgrade {
+    if response.status().is_informational() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Err(Error::invalid_argument("an interim response is not the final one: use send_interim()"));
     }
-    let headers = response.headers();
-    let tunnel = facts.connect && status.is_success();
-    let without_content = matches!(status.as_u16(), 204 | 304) || upgrade || tunnel;
-    let chunked = headers.has("transfer-encoding");
-    if chunked && !response.is_chunked() {
-        return Err(Error::invalid_argument("the only Transfer-Encoding that is sent is chunked"));
-    }
-    let length = response.content_length()?;
-    if chunked && length.is_some() {
-        return Err(Error::invalid_argument(
-            "a response has a Content-Length or a Transfer-Encoding, not both",
-        ));
-    }
-    // How the content would be framed, and what of it goes out.
-    let framing = match (chunked, length, facts.version) {
-        _ if without_content => Framing::None,
-        (true, _, Version::Http11) => Framing::Chunked,
-        (true, _, Version::Http10) => Framing::UntilClose,
-        (false, Some(length), _) => Framing::Length(length),
-        (false, None, _) => Framing::UntilClose,
-    };
-    let undecided = framing == Framing::UntilClose && !chunked && !facts.head;
+    let mut plan = plan(facts, response, whole, unread)?;
     // Whether content that was expected and not asked for still comes, nobody knows.
     if out.continue_due {
         out.poison(CloseReason::EarlyResponse);
     }
-    let keep_alive = facts.keep_alive
-        && out.close_reason().is_none()
-        && !headers.has_token("connection", "close")
-        && unread.is_none_or(|u| u <= facts.drain)
-        && (undecided || facts.head || framing != Framing::UntilClose);
-    let own_tokens = headers.has("connection") && !upgrade;
-
+    plan.keep_alive &= out.close_reason().is_none();
     let buffer = out.buffer()?;
     let start = buffer.len();
-    let mut write = || {
-        proto::write_status_line(buffer, Version::Http11, status, response.reason_bytes())?;
-        if !headers.has("date") {
-            write_date(buffer);
-        }
-        if let Some(software) = software.filter(|_| !headers.has("server")) {
-            proto::write_field(buffer, "Server", software.as_bytes())?;
-        }
-        // Framing and persistence are ours to say, but for the length of what HEAD or a 304
-        // would have had (RFC 9110, 8.6).
-        let keeps_length = (facts.head && !without_content) || status == StatusCode::NOT_MODIFIED;
-        proto::write_fields(buffer, headers, |name| {
-            (is_framing(name) && !(keeps_length && name.eq_ignore_ascii_case("content-length")))
-                || (own_tokens && name.eq_ignore_ascii_case("connection"))
-        })?;
-        if own_tokens {
-            write_own_tokens(buffer, response)?;
-        }
-        Ok(())
-    };
-    if let Err(error) = write() {
+    if let Err(error) = write_head(buffer, facts, software, response, &plan) {
         buffer.truncate(start);
         return Err(error);
     }
     facts.answered = true;
     out.mark_head(start);
-    if undecided {
-        out.begin_undecided(Tail { version: facts.version, keep_alive });
+    if plan.undecided {
+        out.begin_undecided(Tail { version: facts.version, keep_alive: plan.keep_alive });
         return Ok(());
     }
-    let buffer = out.buffer()?;
-    if !upgrade && !tunnel {
-        write_connection(buffer, facts.version, keep_alive)?;
-    }
-    if !facts.head || chunked && !without_content {
-        write_framing(buffer, framing)?;
-    }
-    proto::end_head(buffer);
-    let discards = facts.head || framing == Framing::None;
-    out.begin_with(if discards { Encoder::discarding() } else { Encoder::new(framing) });
-    if upgrade || tunnel {
+    let discards = facts.head || plan.framing == Framing::None;
+    out.begin_with(if discards { Encoder::discarding() } else { Encoder::new(plan.framing) });
+    if plan.leaves {
         out.poison(CloseReason::Upgraded);
-    } else if !keep_alive {
+    } else if !plan.keep_alive {
         out.poison(CloseReason::AskedByServer);
     }
+    Ok(())
+}
+
+/// Writes the head, but for the end of one whose framing is undecided.
+fn write_head(
+    buffer: &mut Vec<u8>,
+    facts: &Facts,
+    software: Option<&str>,
+    response: &Response,
+    plan: &Plan,
+) -> Result<()> {
+    let headers = response.headers();
+    proto::write_status_line(buffer, Version::Http11, response.status(), response.reason_bytes())?;
+    if !headers.has("date") {
+        write_date(buffer);
+    }
+    if let Some(software) = software.filter(|_| !headers.has("server")) {
+        proto::write_field(buffer, "Server", software.as_bytes())?;
+    }
+    let own_options = !(plan.leaves && response.status() == StatusCode::SWITCHING_PROTOCOLS);
+    if plan.managed {
+        proto::write_fields(buffer, headers, |name| match name.len() {
+            10 => own_options && name.eq_ignore_ascii_case(b"connection"),
+            14 => !plan.keeps_length && name.eq_ignore_ascii_case(b"content-length"),
+            17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
+            _ => false,
+        })?;
+        if own_options && headers.has("connection") {
+            write_own_tokens(buffer, response)?;
+        }
+    } else {
+        proto::write_all_fields(buffer, headers)?;
+    }
+    if plan.undecided {
+        return Ok(());
+    }
+    if !plan.leaves {
+        write_connection(buffer, facts.version, plan.keep_alive);
+    }
+    if !plan.keeps_length {
+        write_framing(buffer, plan.framing);
+    }
+    proto::end_head(buffer);
     Ok(())
 }
 
@@ -680,10 +728,10 @@ fn write_own_tokens(buffer: &mut Vec<u8>, response: &Response) -> Result<()> {
     proto::write_field(buffer, "Connection", &own.join(&b", "[..]))
 }
 
-fn is_framing(name: &str) -> bool {
+fn is_framing(name: &[u8]) -> bool {
     match name.len() {
-        14 => name.eq_ignore_ascii_case("content-length"),
-        17 => name.eq_ignore_ascii_case("transfer-encoding"),
+        14 => name.eq_ignore_ascii_case(b"content-length"),
+        17 => name.eq_ignore_ascii_case(b"transfer-encoding"),
         _ => false,
     }
 }

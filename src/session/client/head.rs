@@ -69,7 +69,7 @@ fn write(out: &mut Vec<u8>, request: &Request, framing: Framing, additions: &Add
     let keep = additions.keep_alive && version == Version::Http10 && !headers.has("connection");
     // Expect without content is forbidden (RFC 9110, 10.1.1).
     let no_expect = matches!(framing, Framing::None | Framing::Length(0));
-    proto::write_fields(out, headers, |name| no_expect && name.eq_ignore_ascii_case("expect"))?;
+    proto::write_fields(out, headers, |name| no_expect && name.eq_ignore_ascii_case(b"expect"))?;
     if let Some(value) = additions.proxy_authorization {
         if !headers.has("proxy-authorization") {
             proto::write_field(out, "Proxy-Authorization", value)?;
