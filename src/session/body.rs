@@ -212,7 +212,8 @@ impl<'a> Upload<'a> {
                 return Ok(Drive::Ended);
             }
             let before = input.buffer.filled().len();
-            if input.read_ahead(out.wire_mut()?.stream_mut(), super::outgoing::READ_AHEAD)? {
+            let heard = input.read_ahead(out.wire_mut()?.stream_mut(), super::outgoing::READ_AHEAD);
+            if heard.map_err(|error| out.send_failed(error))? {
                 return Ok(Drive::Heard);
             }
             let n = match self.content.read(block) {

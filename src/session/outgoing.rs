@@ -425,12 +425,15 @@ impl Outgoing {
                 }
             }
         };
-        result.map_err(|error| {
-            self.poison(CloseReason::Failed);
-            let lost = self.repeatable && error.kind() == ErrorKind::Io;
-            let error = if lost { error.retryable() } else { error };
-            error.with_phase(Phase::Send)
-        })
+        result.map_err(|error| self.send_failed(error))
+    }
+
+    /// An error while sending costs the connection, and may say that the request can be made again.
+    pub(crate) fn send_failed(&mut self, error: Error) -> Error {
+        self.poison(CloseReason::Failed);
+        let lost = self.repeatable && error.kind() == ErrorKind::Io;
+        let error = if lost { error.retryable() } else { error };
+        error.with_phase(Phase::Send)
     }
 }
 
