@@ -24,6 +24,8 @@ use sessile::Result;
 use sessile::message::{HeaderMap, Method, StatusCode};
 use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
 use sessile::web::MultipartReader;
+#[cfg(feature = "websocket")]
+use sessile::websocket::{AcceptOptions, Message, WebSocket};
 use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -93,6 +95,8 @@ enum Endpoint {
     Redirect(u64),
     Status(u64),
     Upload,
+    #[cfg(feature = "websocket")]
+    WebSocket,
     /// What this build can't do.
     Lacks(&'static str),
 }
@@ -114,7 +118,10 @@ impl Endpoint {
             ("status", Some(n)) => Endpoint::Status(number(n)?),
             ("session", _) => Endpoint::Lacks("web sessions"),
             ("upload", None) => Endpoint::Upload,
-            ("ws", None) => Endpoint::Lacks("WebSockets"),
+            #[cfg(feature = "websocket")]
+            ("ws", None) => Endpoint::WebSocket,
+            #[cfg(not(feature = "websocket"))]
+            ("ws", None) => Endpoint::Lacks("the feature websocket"),
             _ => return None,
         })
     }
@@ -180,8 +187,10 @@ fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
             None => text(response, StatusCode::BAD_REQUEST, "a final status is between 200 and 599\n"),
         },
         Endpoint::Upload => upload(request, response),
+        #[cfg(feature = "websocket")]
+        Endpoint::WebSocket => web_socket(request, response),
         Endpoint::Lacks(what) => {
-            text(response, StatusCode::NOT_IMPLEMENTED, &format!("this build has no {what}\n"))
+            text(response, StatusCode::NOT_IMPLEMENTED, &format!("this build lacks {what}\n"))
         }
     }
 }
@@ -261,6 +270,19 @@ fn upload(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
     }
     response.set_content_type("application/json");
     response.send_buffer(format!("[{}]", parts.join(",")).as_bytes())
+}
+
+/// Sends every message back.
+#[cfg(feature = "websocket")]
+fn web_socket(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    let mut socket = WebSocket::accept(request, response, &AcceptOptions::new())?;
+    while let Some(message) = socket.receive_message()? {
+        match message {
+            Message::Text(text) => socket.send_text(&text)?,
+            Message::Binary(bytes) => socket.send_binary(&bytes)?,
+        }
+    }
+    Ok(())
 }
 
 /// Sends `n` bytes, of which byte i is `i % 251`.
@@ -374,6 +396,7 @@ const PAGE: &str = r#"<!doctype html>
   <dt><a href="/inspect?a=b">/inspect</a></dt><dd>your request as it was parsed, whatever its method</dd>
   <dt>/echo</dt><dd>your content, sent back as it comes</dd>
   <dt>/upload</dt><dd>what the parts of your form were</dd>
+  <dt>/ws</dt><dd>a WebSocket that sends every message back</dd>
   <dt><a href="/bytes/1000">/bytes/N</a>, <a href="/chunked/1000">/chunked/N</a></dt><dd>so many bytes, with a length or in chunks</dd>
   <dt><a href="/sleep/1000">/sleep/MS</a></dt><dd>an answer after so many milliseconds</dd>
   <dt><a href="/redirect/3">/redirect/N</a></dt><dd>so many redirects, and then a greeting</dd>

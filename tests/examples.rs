@@ -187,6 +187,35 @@ fn upload_says_what_the_parts_were() {
 }
 
 #[test]
+#[cfg(feature = "websocket")]
+fn the_web_socket_sends_every_message_back() {
+    use sessile::message::{Request, Response};
+    use sessile::session::HttpClientSession;
+    use sessile::websocket::{Message, WebSocket};
+
+    let serve = Serve::start(&[]);
+    let mut session = HttpClientSession::with_address(serve.address);
+    let mut socket =
+        WebSocket::connect(&mut session, &mut Request::get("/ws"), &mut Response::new()).unwrap();
+    socket.send_text("hällo").unwrap();
+    assert_eq!(socket.receive_message().unwrap(), Some(Message::Text("hällo".to_owned())));
+    socket.send_binary(&[0, 255]).unwrap();
+    assert_eq!(socket.receive_message().unwrap(), Some(Message::Binary(vec![0, 255])));
+    assert_eq!(status_of(&serve, "GET", "/ws"), "426");
+}
+
+#[test]
+#[cfg(not(feature = "websocket"))]
+fn what_needs_a_feature_names_it() {
+    let serve = Serve::start(&[]);
+    let all = fetched(&["-i", &serve.url("/ws")]);
+    assert!(
+        all.starts_with("HTTP/1.1 501 ") && all.ends_with("\r\n\r\nthis build lacks the feature websocket\n"),
+        "{all}"
+    );
+}
+
+#[test]
 fn statuses_and_redirects() {
     let serve = Serve::start(&[]);
     for status in ["200", "204", "304", "404", "418", "500", "599"] {
