@@ -207,8 +207,9 @@ fn print(
                 None => file.insert(File::create(path).map_err(Failure::Output)?),
             };
             let mut progress = Progress::new(body.remaining());
-            copy(&mut body, file, |n| progress.advance(n))?;
+            let copied = copy(&mut body, file, |n| progress.advance(n));
             progress.finish();
+            copied?;
         }
         None => copy(&mut body, &mut stdout.lock(), |_| {})?,
     }
@@ -219,7 +220,7 @@ fn print(
     stdout.flush().map_err(Failure::Output)
 }
 
-/// Copies the body straight from the buffer it was received in.
+/// Copies the body straight from the buffer it was received in, and lets out what there is.
 fn copy(
     body: &mut BodyReader<'_>,
     out: &mut dyn Write,
@@ -230,7 +231,7 @@ fn copy(
         if block.is_empty() {
             return Ok(());
         }
-        out.write_all(block).map_err(Failure::Output)?;
+        out.write_all(block).and_then(|()| out.flush()).map_err(Failure::Output)?;
         let n = block.len();
         body.consume(n);
         copied(n);

@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     match serve(&listen, params) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("serve: {listen}: {error}");
+            eprintln!("serve: {error}");
             ExitCode::FAILURE
         }
     }
