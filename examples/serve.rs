@@ -154,6 +154,10 @@ fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
     if let Some(methods) = endpoint.methods() {
         if !methods.split(", ").any(|method| *request.method() == method) {
             response.headers_mut().set("Allow", methods)?;
+            if *request.method() == Method::OPTIONS {
+                response.set_status(StatusCode::NO_CONTENT);
+                return response.send_buffer(b"");
+            }
             return text(response, StatusCode::METHOD_NOT_ALLOWED, "this is not done here\n");
         }
     }
