@@ -463,7 +463,7 @@ impl WebSessionManager {
                 let ends = manager.settings.max_lifetime.map_or(NEVER, |age| now.saturating_add(span(age)));
                 shared.ends.store(ends, Relaxed);
                 let shared = Arc::new(shared);
-                core.make_remote(&shared, core.store_key(&id));
+                core.make_remote(&shared, || core.store_key(&id));
                 if manager.table.insert(&id, shared.clone()) {
                     core.counters.created();
                     core.counters.seen(manager.table.len());

@@ -118,9 +118,9 @@ impl Core {
     }
 
     /// Makes a session one that is to be kept by the store.
-    pub(crate) fn make_remote(&self, session: &Shared, key: StoreKey) {
+    pub(crate) fn make_remote(&self, session: &Shared, key: impl FnOnce() -> StoreKey) {
         if let Some(store) = &self.store {
-            let mut remote = Remote::new(key, store.max_record());
+            let mut remote = Remote::new(key(), store.max_record());
             remote.used = self.now();
             lock(&session.body).make_extra().remote = Some(Box::new(remote));
         }
@@ -131,7 +131,7 @@ impl Core {
         let session = Shared::new(self, id, millis(record.created), record.client_address);
         session.joined.store(true, Relaxed);
         session.state.touch(millis(record.last_accessed));
-        self.make_remote(&session, key);
+        self.make_remote(&session, || key);
         if let Some(remote) = lock(&session.body).remote() {
             remote.stored = true;
         }
