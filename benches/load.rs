@@ -5,6 +5,11 @@
 //! `{"seconds":…,"n":…,"bytes":…}`. Workloads: `keepalive` (COUNT GETs on one connection),
 //! `connect` (COUNT GETs, a new connection each), `download` (one GET), `upload` and
 //! `upload-chunked` (COUNT bytes posted), `threads` (8 threads, COUNT GETs in all).
+//!
+//! `cargo bench --bench load -- store THREADS LIVE OPS` makes LIVE web sessions in memory,
+//! with two attributes each, then opens sessions by the text of their id, reads an attribute
+//! and writes it, OPS times in all on THREADS threads, and prints
+//! `{"seconds":…,"n":…,"bytes_per_session":…,"create_ns":…}`.
 
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
@@ -13,8 +18,9 @@ use std::time::Instant;
 use sessile::Result;
 use sessile::message::{Request, Response, Uri};
 use sessile::session::{BodyReader, ClientSession, HttpClientSession};
+use sessile::web::{MemoryStore, Value, WebSessionManager};
 
-const USAGE: &str = "usage: load client WORKLOAD URL COUNT";
+const USAGE: &str = "usage: load client WORKLOAD URL COUNT, or load store THREADS LIVE OPS";
 
 /// Reads are cheapest at this size, writes at a few times as much.
 const READ: usize = 64 * 1024;
@@ -27,6 +33,7 @@ fn main() -> ExitCode {
         // `cargo bench` without arguments runs every bench: this one has nothing to say then.
         [] => return ExitCode::SUCCESS,
         ["client", workload, url, count, ..] => client(workload, url, count),
+        ["store", threads, live, ops, ..] => store(threads, live, ops),
         _ => Err(sessile::Error::new(sessile::ErrorKind::InvalidArgument, USAGE)),
     };
     match done {
@@ -120,4 +127,66 @@ fn drain(mut body: BodyReader<'_>, sink: &mut [u8]) -> io::Result<u64> {
             n => bytes += n as u64,
         }
     }
+}
+
+fn store(threads: &str, live: &str, ops: &str) -> Result<()> {
+    let number = |text: &str| {
+        let invalid = |_| sessile::Error::new(sessile::ErrorKind::InvalidArgument, USAGE);
+        text.parse::<u64>().map_err(invalid)
+    };
+    let (threads, live, ops) = (number(threads)?.max(1), number(live)?.max(1), number(ops)?);
+    let manager = WebSessionManager::builder(MemoryStore::new()).sweep_every(None).build();
+    let mut ids: Vec<String> = (0..live).map(|_| " ".repeat(24)).collect();
+    let resident = resident();
+    let started = Instant::now();
+    for id in &mut ids {
+        let session = manager.new_session()?;
+        session.set("user", "0123456789abcdef")?;
+        session.set("n", "0")?;
+        id.replace_range(.., &session.id().to_string());
+    }
+    let create = started.elapsed().as_nanos() as f64 / live as f64;
+    let bytes = (self::resident() - resident) / live as f64;
+
+    let started = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads)
+            .map(|number| {
+                let (manager, ids) = (&manager, &ids);
+                scope.spawn(move || use_sessions(manager, ids, number, ops / threads))
+            })
+            .collect();
+        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or(Ok(())))
+    })?;
+    println!(
+        "{{\"seconds\":{:.6},\"n\":{},\"bytes_per_session\":{bytes:.1},\"create_ns\":{create:.1}}}",
+        started.elapsed().as_secs_f64(),
+        ops / threads * threads
+    );
+    // Not the time to free a million sessions.
+    std::process::exit(0);
+}
+
+fn use_sessions(manager: &WebSessionManager, ids: &[String], thread: u64, ops: u64) -> Result<()> {
+    let mut random = 88172645463325252u64 + thread * 7919;
+    for _ in 0..ops {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let id = ids[(random % ids.len() as u64) as usize].parse()?;
+        let session = match manager.resume(&id)? {
+            Some(session) => session,
+            None => manager.new_session()?,
+        };
+        let n = session.get::<Value>("n")?.as_str().map_or(0, |n| n.parse().unwrap_or(0u64));
+        session.set("n", (n + 1).to_string())?;
+    }
+    Ok(())
+}
+
+/// The bytes of memory that the process has.
+fn resident() -> f64 {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok();
+    let pages: Option<f64> = pages.and_then(|text| text.split(' ').nth(1)?.parse().ok());
+    pages.unwrap_or(0.0) * 4096.0
 }

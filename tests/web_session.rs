@@ -1057,7 +1057,7 @@ fn the_csrf_token_is_the_session_s_own() {
     let (session, other) = (manager.new_session().unwrap(), manager.new_session().unwrap());
     assert!(!session.verify_csrf(""));
     let token = session.csrf_token().unwrap();
-    assert!(token.len() >= 22 && *token != *session.id().as_str());
+    assert!(token.len() >= 22 && *token != *session.id().to_string());
     assert_eq!(session.csrf_token().unwrap(), token);
     assert!(session.verify_csrf(&token));
     assert!(!session.verify_csrf(&token[1..]));
@@ -1097,7 +1097,7 @@ fn handles_are_send_sync_and_clone_and_debug_tells_no_secret() {
     check(&manager);
     check(&session);
     let shown = format!("{session:?} {manager:?} {:?}", session.lock().unwrap());
-    assert!(!shown.contains("hunter2") && !shown.contains(session.id().as_str()), "{shown}");
+    assert!(!shown.contains("hunter2") && !shown.contains(&session.id().to_string()), "{shown}");
     let mut response = Response::new();
     manager.finish(&session, &mut response).unwrap();
     // It was made without a request: nobody is to be sent its cookie.

@@ -120,7 +120,7 @@ fn all_cookies_of_the_name_are_tried() {
         format!("xid={id}"),
         format!("id{id}"),
         format!("id={id}x"),
-        format!("id={}", id.as_str().to_lowercase()),
+        format!("id={}", id.to_string().to_lowercase()),
         format!("id={unknown}"),
     ];
     for cookie in lost {
@@ -149,8 +149,8 @@ fn an_unknown_id_is_never_adopted() {
     let request = with_cookies(&[&format!("id={chosen}")]);
     let session = manager.open(&Visit::new(&request)).unwrap();
     assert!(session.is_new().unwrap());
-    assert_ne!(session.id().as_str(), chosen);
-    assert!(finish(&manager, &session)[0].contains(session.id().as_str()));
+    assert_ne!(session.id().to_string(), chosen);
+    assert!(finish(&manager, &session)[0].contains(&session.id().to_string()));
     assert!(find(&manager, &[&format!("id={chosen}")]).is_none());
     // Neither is the id of a session that has ended.
     let old = session.id();
@@ -264,12 +264,12 @@ fn ids_in_urls_only_by_choice_and_only_without_a_cookie() {
     let session = create(&manager);
     let id = session.id();
     for target in ["/a;id=I", "/a;x=y;id=I?q", "/;id=I/b/c", "/a;id=I;z", "http://h/a;id=I"] {
-        let request = Request::get(target.replace('I', id.as_str()));
+        let request = Request::get(target.replace('I', &id.to_string()));
         let found = manager.find(&Visit::new(&request)).unwrap();
         assert_eq!(found.as_ref(), Some(&session), "{target}");
     }
     for target in ["/a?id=I", "/a?x;id=I", "/id=I", "/a;xid=I", "/a;id=", "/a;id=Ix"] {
-        let request = Request::get(target.replace('I', id.as_str()));
+        let request = Request::get(target.replace('I', &id.to_string()));
         assert!(manager.find(&Visit::new(&request)).unwrap().is_none(), "{target}");
     }
     // With a cookie, even a wrong one, the target does not count.

@@ -15,34 +15,35 @@ struct Entry {
 }
 
 /// A name of at most 22 bytes needs no allocation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Name {
     Short { len: u8, text: [u8; SHORT] },
     Long(Box<str>),
 }
 
 impl Attributes {
+    #[inline]
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        Some(&self.0[self.find(name).ok()?].value)
+        Some(&self.0[self.find(name)?].value)
     }
 
     /// Sets and gives back what was there.
+    #[inline]
     pub(crate) fn set(&mut self, name: &str, value: Value) -> Option<Value> {
-        match self.find(name) {
-            Ok(at) => Some(std::mem::replace(&mut self.0[at].value, value)),
-            Err(at) => {
-                if self.0.len() == self.0.capacity() {
-                    // By two, as long as that is no more than doubling: most sessions have few.
-                    self.0.reserve_exact(2.max(self.0.len() / 2));
-                }
-                self.0.insert(at, Entry { name: name.into(), value });
-                None
-            }
+        if let Some(at) = self.find(name) {
+            return Some(std::mem::replace(&mut self.0[at].value, value));
         }
+        let at = self.0.partition_point(|entry| entry.name.as_bytes() < name.as_bytes());
+        if self.0.len() == self.0.capacity() {
+            // By two, as long as that is no more than doubling: most sessions have few.
+            self.0.reserve_exact(2.max(self.0.len() / 2));
+        }
+        self.0.insert(at, Entry { name: name.into(), value });
+        None
     }
 
     pub(crate) fn remove(&mut self, name: &str) -> Option<Value> {
-        self.find(name).ok().map(|at| self.0.remove(at).value)
+        self.find(name).map(|at| self.0.remove(at).value)
     }
 
     pub(crate) fn take(&mut self) -> Attributes {
@@ -62,8 +63,14 @@ impl Attributes {
         self.0.into_iter().map(|entry| (entry.name.as_str().to_owned(), entry.value)).collect()
     }
 
-    fn find(&self, name: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|entry| entry.name.as_bytes().cmp(name.as_bytes()))
+    #[inline]
+    fn find(&self, name: &str) -> Option<usize> {
+        if self.0.len() > FEW || name.len() > SHORT {
+            return self.0.binary_search_by(|entry| entry.name.as_bytes().cmp(name.as_bytes())).ok();
+        }
+        // Comparing names of one fixed size is faster than finding out their order.
+        let name = Name::from(name);
+        self.0.iter().position(|entry| entry.name == name)
     }
 }
 
@@ -85,6 +92,7 @@ impl Name {
 }
 
 impl From<&str> for Name {
+    #[inline]
     fn from(name: &str) -> Name {
         if name.len() > SHORT {
             return Name::Long(name.into());
@@ -96,6 +104,8 @@ impl From<&str> for Name {
 }
 
 const SHORT: usize = 22;
+/// Up to so many attributes are gone through one by one.
+const FEW: usize = 12;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -131,5 +141,18 @@ mod tests {
         assert_eq!(attributes.remove("a"), Some(2.into()));
         assert_eq!(attributes.remove("a"), None);
         assert_eq!(attributes.len(), 0);
+    }
+
+    #[test]
+    fn few_and_many_are_found_alike() {
+        let mut attributes = Attributes::default();
+        let name = |at: usize| format!("{}{at}", "n".repeat(at));
+        for at in (0..40).rev() {
+            assert_eq!(attributes.set(&name(at), at.into()), None);
+            for other in 0..40 {
+                let expected = (other >= at).then(|| Value::from(other));
+                assert_eq!(attributes.get(&name(other)).cloned(), expected);
+            }
+        }
     }
 }

@@ -36,6 +36,7 @@ impl<V> IdMap<V> {
         self.places[places.start.min(end)..end].iter().flatten().map(|(key, value)| (key, value))
     }
 
+    #[inline]
     pub(crate) fn get(&self, key: &Key) -> Option<&V> {
         let place = self.find(key)?;
         self.places[place].as_ref().map(|(_, value)| value)
@@ -65,6 +66,7 @@ impl<V> IdMap<V> {
         Some(value)
     }
 
+    #[inline]
     fn find(&self, key: &Key) -> Option<usize> {
         if self.places.is_empty() {
             return None;

@@ -235,7 +235,7 @@ impl EndedSession<'_> {
 
     /// The attribute of this name, if it was there and is of this type.
     pub fn attribute<T: FromValue>(&self, name: &str) -> Option<T> {
-        T::from_value(self.attributes.get(name)?)
+        T::from_value(self.attributes.get(name)?.clone())
     }
 
     /// The attributes it had, in the order of their names.

@@ -18,7 +18,7 @@ use super::id::SessionId;
 use super::listeners::{EndReason, Event, SessionAttributeListener, SessionListener};
 use super::remote::MOVES;
 use super::session::{VisitIs, WebSession};
-use super::shared::{Core, Shared};
+use super::shared::{Core, Shared, next_visit};
 use super::state::Entered;
 use super::statistics::Statistics;
 use super::store::{Opened, SessionStore};
@@ -109,11 +109,18 @@ impl WebSessionManager {
     #[doc(alias = "getSession")]
     pub fn find(&self, visit: &Visit<'_>) -> Result<Option<WebSession>> {
         for shown in self.0.settings.tracking.ids(visit) {
-            if let Some(session) = self.find_shown(visit, shown)? {
+            if let Some(session) = self.find_shown(Some(visit), shown)? {
                 return Ok(Some(session));
             }
         }
         Ok(None)
+    }
+
+    /// The session with an id that a client showed by other means than a cookie or the
+    /// target of a request, in a WebSocket's first message, say: a request of its client,
+    /// as for [`find`](WebSessionManager::find).
+    pub fn resume(&self, id: &SessionId) -> Result<Option<WebSession>> {
+        self.find_shown(None, Shown { id: *id, by_cookie: false })
     }
 
     /// The session that the request shows the id of, or a new one. Fails as
@@ -132,7 +139,7 @@ impl WebSessionManager {
     pub fn create(&self, visit: &Visit<'_>) -> Result<WebSession> {
         let mut session = self.make(visit.client_address)?;
         let counted = session.shared.enter(session.shared.created) == Entered::Yes;
-        session.visit = session.shared.next_visit();
+        session.visit = next_visit();
         session.visit_is = VisitIs { counted, secure: visit.secure, maker: true, ..VisitIs::default() };
         session.defer();
         self.announce(&session);
@@ -336,7 +343,7 @@ impl WebSessionManager {
         self.0.close()
     }
 
-    fn find_shown(&self, visit: &Visit<'_>, shown: Shown) -> Result<Option<WebSession>> {
+    fn find_shown(&self, visit: Option<&Visit<'_>>, shown: Shown) -> Result<Option<WebSession>> {
         let (manager, core) = (&*self.0, &self.0.core);
         let now = core.now();
         let found = match core.store {
@@ -346,7 +353,8 @@ impl WebSessionManager {
         let Some((shared, by_alias)) = found else {
             return Ok(None);
         };
-        if !manager.settings.address_check.allows(shared.client_address, visit.client_address) {
+        let comes_from = visit.map(|visit| visit.client_address);
+        if comes_from.is_some_and(|from| !manager.settings.address_check.allows(shared.client_address, from)) {
             if manager.settings.remove_on_mismatch {
                 self.remove(&WebSession::plain(shared))?;
             }
@@ -364,9 +372,9 @@ impl WebSessionManager {
         if !shared.joined.load(Relaxed) {
             shared.joined.store(true, Relaxed);
         }
-        let visit_is =
-            VisitIs { counted, secure: visit.secure, maker: false, by_cookie: shown.by_cookie, by_alias };
-        let session = WebSession { visit: shared.next_visit(), shared, visit_is };
+        let secure = visit.is_some_and(|visit| visit.secure);
+        let visit_is = VisitIs { counted, secure, maker: false, by_cookie: shown.by_cookie, by_alias };
+        let session = WebSession { visit: next_visit(), shared, visit_is };
         if core.store.is_some() {
             session.defer();
         }

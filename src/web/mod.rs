@@ -4,8 +4,12 @@ mod attributes;
 mod builder;
 mod clock;
 mod context;
+#[cfg(all(test, not(loom)))]
+mod crash;
+mod disk;
 mod event_stream;
 mod fair_lock;
+mod file;
 mod form;
 mod id;
 mod id_map;
@@ -31,6 +35,7 @@ pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::WebContext;
 pub use event_stream::{Event, EventReader, EventWriter, prepare_event_stream};
 pub use form::{MultipartForm, PartHandler};
+pub use file::FileStore;
 pub use id::{SessionId, StoreKey};
 pub use listeners::{
     BindingEvent, EndReason, EndedSession, SessionActivationListener, SessionAttributeListener, SessionBindingListener,

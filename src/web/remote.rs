@@ -35,7 +35,7 @@ pub(crate) struct Remote {
     pub(crate) pending: Changes,
     in_flight: Option<Arc<Changes>>,
     /// The requests whose changes wait until the response's head goes out.
-    pub(crate) deferred: Vec<u32>,
+    pub(crate) deferred: Vec<u64>,
     /// It is getting another key.
     moving: bool,
     saving: Arc<Mutex<()>>,
@@ -307,7 +307,7 @@ impl WebSession {
                 let mut replaced = None;
                 if Value::same_option(body.attributes.get(name), old) {
                     replaced = match new {
-                        Some(new) => self.put(&mut body, name, new, encoded),
+                        Some(new) => self.put(&mut body, name, new.clone(), encoded),
                         None => self.pull(&mut body, name),
                     };
                     if let Some(remote) = body.remote() {

@@ -61,7 +61,7 @@ use crate::{Error, ErrorKind, Result};
 pub struct WebSession {
     pub(super) shared: Arc<Shared>,
     /// The number of the request it was opened for, 0 without one.
-    pub(super) visit: u32,
+    pub(super) visit: u64,
     pub(super) visit_is: VisitIs,
 }
 
@@ -222,7 +222,7 @@ impl WebSession {
         };
         let value = value.clone();
         drop(body);
-        cast(name, &value).map(Some)
+        cast(name, value).map(Some)
     }
 
     /// The attribute of this name, or this default. `BadCast` where it is of another type,
@@ -305,10 +305,10 @@ impl WebSession {
         T: FromValue + Into<Value>,
     {
         let new = self.update_value(name, &mut |old| {
-            let old = old.map(|old| cast(name, old)).transpose()?;
+            let old = old.map(|old| cast(name, old.clone())).transpose()?;
             Ok(change(old).map(Into::into))
         })?;
-        new.as_ref().map(|new| cast(name, new)).transpose()
+        new.map(|new| cast(name, new)).transpose()
     }
 
     /// Removes an attribute, and says whether there was one. `IllegalState` after the end.
@@ -538,6 +538,7 @@ impl WebSession {
 
     /// The body, unless the session has ended. Looking at it under the lock makes sure that
     /// what is put into it is found by whoever ends the session.
+    #[inline]
     pub(super) fn body(&self) -> Result<super::sync::MutexGuard<'_, Body>> {
         let body = lock(&self.shared.body);
         match self.shared.state.look() {
@@ -547,8 +548,16 @@ impl WebSession {
     }
 
     /// Fails if the session has ended, or is over, which ends it.
+    #[inline]
     pub(super) fn check_alive(&self) -> Result<()> {
         match self.shared.state.look() {
+            Look::InUse => Ok(()),
+            look => self.check_idle(look),
+        }
+    }
+
+    fn check_idle(&self, look: Look) -> Result<()> {
+        match look {
             Look::Ended => Err(ended()),
             Look::InUse => Ok(()),
             Look::Idle if self.shared.ends.load(Relaxed) == u64::MAX && self.timeout().is_none() => Ok(()),
@@ -647,7 +656,7 @@ impl WebSession {
         let encoded = self.encode(&value)?;
         let mut body = self.body()?;
         self.has_room(&mut body, name, encoded.as_deref())?;
-        let old = self.put(&mut body, name, &value, encoded);
+        let old = self.put(&mut body, name, value, encoded);
         let told = body.extra().is_some();
         drop(body);
         if told {
@@ -668,6 +677,7 @@ impl WebSession {
     }
 
     /// Whether an attribute can be put in.
+    #[inline]
     pub(super) fn has_room(&self, body: &mut Body, name: &str, encoded: Option<&[u8]>) -> Result<()> {
         let full = body.attributes.len() >= self.shared.core.max_attributes;
         if full && body.attributes.get(name).is_none() {
@@ -679,19 +689,25 @@ impl WebSession {
         }
     }
 
-    /// Puts an attribute in, if there is room, and notes what has to be told and stored.
-    /// The value is lent, so that it is not dropped under the lock.
-    pub(super) fn put(&self, body: &mut Body, name: &str, value: &Value, encoded: Option<Vec<u8>>) -> Option<Value> {
-        if let (Some(remote), Some(encoded)) = (body.remote(), encoded) {
-            remote.put(name, encoded);
+    /// Puts an attribute in, for which there is room, and notes what has to be told and
+    /// stored.
+    #[inline]
+    pub(super) fn put(&self, body: &mut Body, name: &str, value: Value, encoded: Option<Vec<u8>>) -> Option<Value> {
+        if let Some(encoded) = encoded {
+            if let Some(remote) = body.remote() {
+                remote.put(name, encoded);
+            }
         }
-        let heard = self.shared.core.listeners.hear_attributes()
-            || value.is_listener()
-            || body.attributes.get(name).is_some_and(Value::is_listener);
+        if !self.shared.core.listeners.hear_attributes() && !value.is_listener() {
+            let old = body.attributes.set(name, value)?;
+            if old.is_listener() {
+                let new = body.attributes.get(name).cloned();
+                body.push_set(name, new, Some(old.clone()));
+            }
+            return Some(old);
+        }
         let old = body.attributes.set(name, value.clone());
-        if heard {
-            body.push(Event::Set { name: name.into(), new: value.clone(), old: old.clone() });
-        }
+        body.push_set(name, Some(value), old.clone());
         old
     }
 
@@ -735,7 +751,7 @@ impl WebSession {
             let replaced = match &new {
                 Some(new) => {
                     self.has_room(&mut body, name, encoded.as_deref())?;
-                    self.put(&mut body, name, new, encoded)
+                    self.put(&mut body, name, new.clone(), encoded)
                 }
                 None => self.pull(&mut body, name),
             };
@@ -820,7 +836,8 @@ impl WebSession {
     }
 }
 
-fn cast<T: FromValue>(name: &str, value: &Value) -> Result<T> {
+#[inline]
+fn cast<T: FromValue>(name: &str, value: Value) -> Result<T> {
     T::from_value(value).ok_or_else(|| bad_cast::<T>(name))
 }
 

@@ -4,6 +4,7 @@
 //! changes is in the body, behind one lock, under which no code of users runs: values go
 //! in and out of it, and are dropped outside.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::net::IpAddr;
@@ -19,33 +20,34 @@ use super::remote::Remote;
 use super::state::{Entered, State};
 use super::statistics::Counters;
 use super::store::SessionStore;
-use super::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use super::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::sync::{Mutex, lock};
 use super::table::Table;
-use super::value::ObjectTypes;
+use super::value::{ObjectTypes, Value};
 
-/// One session. There may be millions: 144 bytes, with the counters of its `Arc`.
+/// One session. There may be millions: 144 bytes, with the counters of its `Arc`. What each
+/// request looks at comes first, so that it is on two cache lines.
+#[repr(C)]
 pub(crate) struct Shared {
     pub(crate) state: State,
     /// For how many milliseconds it may be idle.
     pub(crate) timeout: AtomicU64,
     /// When it ends even if it is used.
     pub(crate) ends: AtomicU64,
-    pub(crate) created: u64,
     pub(crate) core: Arc<Core>,
-    pub(crate) body: Mutex<Body>,
-    /// Gives a number to each request that uses the session.
-    visits: AtomicU32,
     /// Whether the client has shown the id.
     pub(crate) joined: AtomicBool,
+    pub(crate) body: Mutex<Body>,
+    pub(crate) created: u64,
     pub(crate) client_address: Option<IpAddr>,
 }
 
 /// What of a session is behind its lock.
+#[repr(C)]
 pub(crate) struct Body {
-    pub(crate) id: SessionId,
     pub(crate) attributes: Attributes,
     extra: Option<Box<Extra>>,
+    pub(crate) id: SessionId,
 }
 
 /// What most sessions in memory don't have.
@@ -62,8 +64,8 @@ pub(crate) struct Extra {
     /// Old ids that still find the session.
     pub(crate) aliases: Vec<SessionId>,
     /// The requests that gave it its id, and its end: theirs is the cookie to set.
-    pub(crate) rotated_by: u32,
-    pub(crate) ended_by: u32,
+    pub(crate) rotated_by: u64,
+    pub(crate) ended_by: u64,
     /// When the client was last sent the cookie.
     pub(crate) cookie_sent: u64,
     /// What there is to know for a store beyond the process.
@@ -86,6 +88,7 @@ pub(crate) struct Core {
 }
 
 impl Core {
+    #[inline]
     pub(crate) fn now(&self) -> u64 {
         millis(self.clock.now())
     }
@@ -100,7 +103,6 @@ impl Shared {
             created,
             core: core.clone(),
             body: Mutex::new(Body { id, attributes: Attributes::default(), extra: None }),
-            visits: AtomicU32::new(0),
             joined: AtomicBool::new(false),
             client_address,
         }
@@ -111,6 +113,7 @@ impl Shared {
     }
 
     /// When the session is over, if this was the last access.
+    #[inline]
     pub(crate) fn deadline(&self, accessed: u64) -> u64 {
         accessed.saturating_add(self.timeout.load(Relaxed)).min(self.ends.load(Relaxed))
     }
@@ -121,16 +124,12 @@ impl Shared {
 
     /// A request of the client begins: an access, and one more use. While it runs, the
     /// session does not end for being idle, but a greatest age is one.
+    #[inline]
     pub(crate) fn enter(&self, now: u64) -> Entered {
         self.state.enter(now, |accessed, in_use| match in_use {
             true => now >= self.ends.load(Relaxed),
             false => now >= self.deadline(accessed),
         })
-    }
-
-    /// A number for a request, never 0.
-    pub(crate) fn next_visit(&self) -> u32 {
-        self.visits.fetch_add(1, Relaxed).wrapping_add(1).max(1)
     }
 
     /// Ends the session if it is over and not in use; `true` for the one caller who did.
@@ -165,6 +164,7 @@ impl Shared {
 }
 
 impl Body {
+    #[inline]
     pub(crate) fn extra(&self) -> Option<&Extra> {
         self.extra.as_deref()
     }
@@ -183,8 +183,16 @@ impl Body {
         (&mut self.attributes, self.extra.get_or_insert_default())
     }
 
+    #[inline]
     pub(crate) fn remote(&mut self) -> Option<&mut Remote> {
         self.extra.as_mut()?.remote.as_deref_mut()
+    }
+
+    /// Notes that an attribute was set.
+    pub(crate) fn push_set(&mut self, name: &str, new: Option<Value>, old: Option<Value>) {
+        if let Some(new) = new {
+            self.push(Event::Set { name: name.into(), new, old });
+        }
     }
 
     pub(crate) fn push(&mut self, event: Event) {
@@ -202,6 +210,22 @@ impl Extra {
     pub(crate) fn take_subscribers(&mut self) -> Vec<EndListener> {
         self.subscribers.drain(..).map(|(_, listener)| listener).collect()
     }
+}
+
+/// A number for a request, which no other one has, and never 0. Each thread counts for
+/// itself, so that they don't wait for each other.
+pub(crate) fn next_visit() -> u64 {
+    static THREADS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    thread_local! {
+        static NEXT: Cell<u64> = Cell::new(THREADS.fetch_add(1, Relaxed) << 32);
+    }
+    NEXT.with(|next| {
+        let visit = next.get();
+        // A thread that used its numbers up takes the place of a new one.
+        let is_last = visit & u64::from(u32::MAX) == u64::from(u32::MAX);
+        next.set(if is_last { THREADS.fetch_add(1, Relaxed) << 32 } else { visit + 1 });
+        visit
+    })
 }
 
 /// Whose sessions are which, in memory.
@@ -253,6 +277,17 @@ mod tests {
 
     #[test]
     fn a_session_without_extras_is_small() {
-        assert_eq!(size_of::<Shared>(), 128);
+        assert!(size_of::<Shared>() <= 128);
+    }
+
+    #[test]
+    fn no_two_visits_have_one_number() {
+        let numbers = || (0..1000).map(|_| next_visit()).collect::<Vec<_>>();
+        let mut all = numbers();
+        all.extend(std::thread::spawn(numbers).join().unwrap());
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 2000);
+        assert_ne!(all[0], 0);
     }
 }

@@ -36,16 +36,19 @@ impl State {
         State(AtomicU64::new(accessed.min(TIME)))
     }
 
+    #[inline]
     pub(crate) fn look(&self) -> Look {
         look(self.0.load(Acquire))
     }
 
+    #[inline]
     pub(crate) fn last_accessed(&self) -> u64 {
         self.0.load(Acquire) & TIME
     }
 
     /// Marks an access and one more use, unless the session has ended or is over. `over`
     /// is asked with the last access and whether the session is in use.
+    #[inline]
     pub(crate) fn enter(&self, now: u64, over: impl Fn(u64, bool) -> bool) -> Entered {
         let mut entered = Entered::Yes;
         self.change(|state| {
@@ -65,6 +68,7 @@ impl State {
     }
 
     /// One use less.
+    #[inline]
     pub(crate) fn leave(&self) {
         self.0.fetch_sub(ONE_USE, AcqRel);
     }
@@ -91,6 +95,7 @@ impl State {
     }
 
     /// Exchanges the word as `change` says, for as long as it says something.
+    #[inline]
     fn change(&self, mut change: impl FnMut(u64) -> Option<u64>) -> bool {
         let mut state = self.0.load(Acquire);
         loop {
@@ -105,6 +110,7 @@ impl State {
     }
 }
 
+#[inline]
 fn look(state: u64) -> Look {
     match state {
         _ if state & ENDED != 0 => Look::Ended,

@@ -11,6 +11,7 @@ use std::sync::PoisonError;
 
 /// Locks, whatever happened to another holder: no code of users runs under these locks,
 /// and each leaves its data whole at every step.
+#[inline]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -154,7 +154,7 @@ impl Tracking {
     ) -> Result<()> {
         let age = timeout.unwrap_or(LONGEST_COOKIE).min(LONGEST_COOKIE);
         let age = self.persistent.then_some(age.as_secs() as i64);
-        self.put_cookie(context, response, id.as_str(), secure, age)
+        self.put_cookie(context, response, &id.to_string(), secure, age)
     }
 
     /// Has the client forget its id.

@@ -114,6 +114,7 @@ impl Value {
     }
 
     /// The text, if it is one.
+    #[inline]
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
             // Only ever filled from a `str`.
@@ -246,6 +247,7 @@ impl Value {
     }
 
     /// Whether somebody but the session's owner has to be told of this value.
+    #[inline]
     pub(crate) fn is_listener(&self) -> bool {
         matches!(&self.0, Repr::Hooked(hooked) if hooked.binding.is_some())
     }
@@ -341,6 +343,7 @@ impl fmt::Debug for Value {
 }
 
 impl From<&str> for Value {
+    #[inline]
     fn from(value: &str) -> Value {
         if value.len() > SHORT {
             return Value(Repr::Text(value.into()));
@@ -445,58 +448,58 @@ impl<T: Any + Send + Sync> From<Object<T>> for Value {
 /// struct Celsius(f64);
 ///
 /// impl FromValue for Celsius {
-///     fn from_value(value: &Value) -> Option<Celsius> {
+///     fn from_value(value: Value) -> Option<Celsius> {
 ///         value.as_f64().map(Celsius)
 ///     }
 /// }
 ///
-/// assert_eq!(u8::from_value(&Value::from(7)), Some(7));
-/// assert_eq!(u8::from_value(&Value::from(256)), None);
-/// assert!(Celsius::from_value(&Value::from(36.6)).is_some());
+/// assert_eq!(u8::from_value(Value::from(7)), Some(7));
+/// assert_eq!(u8::from_value(Value::from(256)), None);
+/// assert!(Celsius::from_value(Value::from(36.6)).is_some());
 /// ```
 pub trait FromValue: Sized {
     /// The value as this type; `None` where it is of another type.
-    fn from_value(value: &Value) -> Option<Self>;
+    fn from_value(value: Value) -> Option<Self>;
 }
 
 impl FromValue for Value {
-    fn from_value(value: &Value) -> Option<Value> {
-        Some(value.clone())
+    fn from_value(value: Value) -> Option<Value> {
+        Some(value)
     }
 }
 
 impl FromValue for String {
-    fn from_value(value: &Value) -> Option<String> {
+    fn from_value(value: Value) -> Option<String> {
         value.as_str().map(str::to_owned)
     }
 }
 
 impl FromValue for f64 {
-    fn from_value(value: &Value) -> Option<f64> {
+    fn from_value(value: Value) -> Option<f64> {
         value.as_f64()
     }
 }
 
 impl FromValue for bool {
-    fn from_value(value: &Value) -> Option<bool> {
+    fn from_value(value: Value) -> Option<bool> {
         value.as_bool()
     }
 }
 
 impl FromValue for Vec<u8> {
-    fn from_value(value: &Value) -> Option<Vec<u8>> {
+    fn from_value(value: Value) -> Option<Vec<u8>> {
         value.as_bytes().map(<[u8]>::to_vec)
     }
 }
 
 impl<T: Any + Send + Sync> FromValue for Arc<T> {
-    fn from_value(value: &Value) -> Option<Arc<T>> {
+    fn from_value(value: Value) -> Option<Arc<T>> {
         value.object()
     }
 }
 
 impl FromValue for Arc<dyn Any + Send + Sync> {
-    fn from_value(value: &Value) -> Option<Arc<dyn Any + Send + Sync>> {
+    fn from_value(value: Value) -> Option<Arc<dyn Any + Send + Sync>> {
         value.any()
     }
 }
@@ -504,12 +507,12 @@ impl FromValue for Arc<dyn Any + Send + Sync> {
 macro_rules! whole_numbers {
     ($($signed:ident)*; $($unsigned:ident)*) => {
         $(impl FromValue for $signed {
-            fn from_value(value: &Value) -> Option<$signed> {
+            fn from_value(value: Value) -> Option<$signed> {
                 value.as_i64()?.try_into().ok()
             }
         })*
         $(impl FromValue for $unsigned {
-            fn from_value(value: &Value) -> Option<$unsigned> {
+            fn from_value(value: Value) -> Option<$unsigned> {
                 value.as_u64()?.try_into().ok()
             }
         })*
@@ -709,12 +712,12 @@ mod tests {
 
     #[test]
     fn numbers_are_read_strictly() {
-        assert_eq!(i8::from_value(&128.into()), None);
-        assert_eq!(u64::from_value(&u64::MAX.into()), Some(u64::MAX));
-        assert_eq!(i64::from_value(&u64::MAX.into()), None);
-        assert_eq!(u64::from_value(&(-1).into()), None);
-        assert_eq!(u64::from_value(&"1".into()), None);
-        assert_eq!(f64::from_value(&1.into()), None);
+        assert_eq!(i8::from_value(128.into()), None);
+        assert_eq!(u64::from_value(u64::MAX.into()), Some(u64::MAX));
+        assert_eq!(i64::from_value(u64::MAX.into()), None);
+        assert_eq!(u64::from_value((-1).into()), None);
+        assert_eq!(u64::from_value("1".into()), None);
+        assert_eq!(f64::from_value(1.into()), None);
     }
 
     #[test]
