@@ -613,7 +613,7 @@ impl WebSession {
             Some(extra) => (std::mem::take(&mut extra.aliases), extra.principal.take(), extra.take_subscribers()),
             None => Default::default(),
         };
-        if self.visit != 0 {
+        if self.visit != 0 && reason.is_local() {
             body.make_extra().ended_by = self.visit;
         }
         drop(body);
