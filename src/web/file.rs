@@ -153,7 +153,7 @@ impl FileStore {
         match self.disk.time(name) {
             // Those who write one have its key locked, which is looked at below.
             Ok(Some(_)) if temporary => {}
-            Ok(Some(time)) if time <= now => {}
+            Ok(Some(time)) if millis(time) <= millis(now) => {}
             Ok(_) => return Ok(None),
             Err(error) => return Err(failed(error)),
         }
