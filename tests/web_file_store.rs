@@ -1,6 +1,8 @@
 //! The store of files on a real disk: who may look, what damage does, processes that share
 //! a folder and processes that are killed.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -252,7 +254,8 @@ fn processes_that_share_a_folder_lose_no_update() {
     let folder = Folder::new("share");
     let manager = manager(&folder.0);
     let session = manager.new_session().unwrap();
-    let children: Vec<Child> = (0..3).map(|_| child("counts_a_hundred_times", &folder.0, &session.id())).collect();
+    let children: Vec<Child> =
+        (0..3).map(|_| child("counts_a_hundred_times", &folder.0, &session.id())).collect();
     for _ in 0..100 {
         session.update("n", |n: Option<u64>| Some(n.unwrap_or(0) + 1)).unwrap();
     }

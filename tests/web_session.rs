@@ -1,6 +1,8 @@
 //! Web sessions through their public interface: attributes, times, ends, notifications,
 //! limits.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -10,8 +12,8 @@ use sessile::ErrorKind;
 use sessile::message::{Request, Response};
 use sessile::web::{
     BindingEvent, EndReason, EndedSession, ManualClock, MemoryStore, Object, SessionAttributeListener,
-    SessionBindingListener, SessionEvent, SessionId, SessionListener, Value, ValueKind, Visit, WebContext, WebSession,
-    WebSessionManager, WebSessionManagerBuilder, WhenFull,
+    SessionBindingListener, SessionEvent, SessionId, SessionListener, Value, ValueKind, Visit, WebContext,
+    WebSession, WebSessionManager, WebSessionManagerBuilder, WhenFull,
 };
 
 fn builder() -> (WebSessionManagerBuilder, ManualClock) {
@@ -143,12 +145,13 @@ fn a_snapshot_is_not_changed_by_those_who_write_meanwhile() {
     let names: Vec<String> = snapshot.map(|(name, _)| name).collect();
     assert_eq!(names, ["a", "b", "c"]);
     let mut seen = 0;
-    session.for_each(|name, _| {
-        // The session can be used in here.
-        session.set("y", name).unwrap();
-        seen += 1;
-    })
-    .unwrap();
+    session
+        .for_each(|name, _| {
+            // The session can be used in here.
+            session.set("y", name).unwrap();
+            seen += 1;
+        })
+        .unwrap();
     assert_eq!(seen, 1);
 }
 

@@ -1,5 +1,7 @@
 //! What holds for every store beyond the process, and for managers that share one.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -7,9 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use sessile::message::{Request, Response};
 use sessile::web::{
-    Applied, Changes, EndReason, EndedSession, FileStore, ManualClock, MemoryStore, Moved, Object, Opened, Portable,
-    SessionActivationListener, SessionEvent, SessionId, SessionListener, SessionRecord, SessionStore, StoreKey, Value,
-    ValueKind, Visit, WebContext, WebSession, WebSessionManager, WebSessionManagerBuilder,
+    Applied, Changes, EndReason, EndedSession, FileStore, ManualClock, MemoryStore, Moved, Object, Opened,
+    Portable, SessionActivationListener, SessionEvent, SessionId, SessionListener, SessionRecord,
+    SessionStore, StoreKey, Value, ValueKind, Visit, WebContext, WebSession, WebSessionManager,
+    WebSessionManagerBuilder,
 };
 use sessile::{Error, ErrorKind, Result};
 
@@ -160,7 +163,9 @@ fn rules(store: &dyn SessionStore) {
     let unchanged = Opened::Unchanged { last_accessed: start() };
     assert_eq!(store.open(&one, 4, later, false).unwrap(), unchanged);
     assert_eq!(store.open(&one, 4, later, true).unwrap(), Opened::Unchanged { last_accessed: later });
-    assert!(matches!(store.open(&one, 3, later, false).unwrap(), Opened::Record(record) if record.last_accessed == later));
+    assert!(
+        matches!(store.open(&one, 3, later, false).unwrap(), Opened::Record(record) if record.last_accessed == later)
+    );
     // An access is no change: it takes no version, and a change is no access.
     assert_eq!(store.apply(&one, &setting("d", "4")).unwrap(), Applied::Done(5));
     assert_eq!(read(store, &one).last_accessed, later);
@@ -172,7 +177,9 @@ fn rules(store: &dyn SessionStore) {
 
     // Its time is over: one caller gets it.
     let over = later + 20 * MINUTE;
-    assert!(matches!(store.open(&one, 5, over, true).unwrap(), Opened::Expired(record) if record.values.len() == 3));
+    assert!(
+        matches!(store.open(&one, 5, over, true).unwrap(), Opened::Expired(record) if record.values.len() == 3)
+    );
     assert_eq!(store.open(&one, 5, over, true).unwrap(), Opened::Missing);
     // Nothing that comes late brings it back.
     assert_eq!(store.apply(&one, &setting("a", "1")).unwrap(), Applied::Gone);
@@ -655,7 +662,8 @@ fn the_end_of_a_session_is_told_once_by_the_node_that_finds_it_over() {
 fn all_sessions_of_a_principal_end_on_all_nodes() {
     with_stores("principal", |store| {
         let (here, there, _) = nodes(&store);
-        let (a, b, c) = (here.new_session().unwrap(), there.new_session().unwrap(), here.new_session().unwrap());
+        let (a, b, c) =
+            (here.new_session().unwrap(), there.new_session().unwrap(), here.new_session().unwrap());
         a.set_principal(Some("ann")).unwrap();
         b.set_principal(Some("ann")).unwrap();
         c.set_principal(Some("bob")).unwrap();

@@ -1,5 +1,7 @@
 //! How web sessions are found by requests and shown to clients: cookies, URLs, addresses.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::time::Duration;
 
 use sessile::message::{Request, Response, SameSite};
@@ -31,7 +33,11 @@ fn finish(manager: &WebSessionManager, session: &WebSession) -> Vec<String> {
 }
 
 fn cookies(response: &Response) -> Vec<String> {
-    response.headers().get_all("Set-Cookie").map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+    response
+        .headers()
+        .get_all("Set-Cookie")
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+        .collect()
 }
 
 fn find(manager: &WebSessionManager, cookies: &[&str]) -> Option<WebSession> {
@@ -81,7 +87,9 @@ fn the_cookie_is_as_the_settings_say() {
     let session = create(&manager);
     let set = &finish(&manager, &session)[0];
     assert!(set.starts_with(&format!("sid={}; ", session.id())), "{set}");
-    for attribute in ["; Path=/shop", "; Domain=example.com", "; SameSite=Strict", "; HttpOnly", "; Max-Age=90"] {
+    for attribute in
+        ["; Path=/shop", "; Domain=example.com", "; SameSite=Strict", "; HttpOnly", "; Max-Age=90"]
+    {
         assert!(set.contains(attribute), "{set}");
     }
     assert!(builder().cookie_name("a b").is_err());
@@ -179,7 +187,10 @@ fn invalidation_takes_the_cookie_along() {
     leaving.invalidate().unwrap();
     let set = finish(&manager, &leaving);
     assert_eq!(set.len(), 1);
-    assert!(set[0].starts_with("id=; ") && set[0].contains("Max-Age=0") && set[0].contains("Path=/app"), "{set:?}");
+    assert!(
+        set[0].starts_with("id=; ") && set[0].contains("Max-Age=0") && set[0].contains("Path=/app"),
+        "{set:?}"
+    );
     // Only there: the client may have signed in again when this response comes.
     assert!(finish(&manager, &parallel).is_empty());
 }

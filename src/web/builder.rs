@@ -392,7 +392,11 @@ mod tests {
             (AddressCheck::Prefix { v4: 0, v6: 0 }, "10.0.0.1", "200.0.0.1", true),
         ];
         for (check, made_from, comes_from, allowed) in cases {
-            assert_eq!(check.allows(ip(made_from), ip(comes_from)), allowed, "{check:?} {made_from} {comes_from}");
+            assert_eq!(
+                check.allows(ip(made_from), ip(comes_from)),
+                allowed,
+                "{check:?} {made_from} {comes_from}"
+            );
         }
         assert!(!AddressCheck::Exact.allows(ip("10.0.0.1"), None));
     }

@@ -89,7 +89,8 @@ pub(crate) const NEVER: u64 = u64::MAX;
 /// Milliseconds since 1970. Times before that are its start.
 #[inline]
 pub(crate) fn millis(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().saturating_mul(1000) + u64::from(d.subsec_millis()))
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs().saturating_mul(1000) + u64::from(d.subsec_millis()))
 }
 
 /// The time of so many milliseconds since 1970; the far future where it can't be told.

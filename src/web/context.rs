@@ -39,7 +39,9 @@ impl WebContext {
     /// starts with a slash and can stand in a cookie.
     pub fn with_path(mut self, path: &str) -> Result<WebContext> {
         if !path.starts_with('/') || !is_attribute(path) {
-            return Err(Error::invalid_argument("the path of a web application starts with a slash, and is one in a cookie"));
+            return Err(Error::invalid_argument(
+                "the path of a web application starts with a slash, and is one in a cookie",
+            ));
         }
         self.path = path.to_owned();
         Ok(self)

@@ -4,6 +4,8 @@
 //! disk is a value that knows which contents and which names were told to stay. A stop
 //! takes all the rest away, or any part of it.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -112,7 +114,12 @@ impl FakeDisk {
                     file.cached = file.kept.clone().unwrap_or(lost);
                     file.kept = Some(file.cached.clone());
                 }
-                disks.push(FakeDisk::of(Inner { files, names: names.clone(), kept_names: names, ..Inner::default() }));
+                disks.push(FakeDisk::of(Inner {
+                    files,
+                    names: names.clone(),
+                    kept_names: names,
+                    ..Inner::default()
+                }));
             }
         }
         disks
@@ -322,7 +329,9 @@ fn a_machine_that_stops_at_any_step_leaves_the_old_or_the_new() {
                         assert_eq!(seen, case.after, "{} told as done", case.name);
                         assert_eq!(look(&after, 1).is_some(), case.name == "rename");
                     }
-                    Err(_) => assert!(seen == case.before || seen == case.after, "{} stopped at {at}", case.name),
+                    Err(_) => {
+                        assert!(seen == case.before || seen == case.after, "{} stopped at {at}", case.name)
+                    }
                 }
                 // And the store can be used: no rubbish is in the way, and none stays.
                 let store = FileStore::on(Box::new(after.clone()));

@@ -117,7 +117,9 @@ impl FileStore {
     /// Writes what is kept under a key, which is locked: either all of it, or nothing.
     fn write(&self, key: &StoreKey, kept: &Kept) -> Result<()> {
         let temporary = temporary_name(key);
-        let written = self.write_temporary(&temporary, kept).and_then(|()| self.disk.rename(&temporary, &record_name(key)));
+        let written = self
+            .write_temporary(&temporary, kept)
+            .and_then(|()| self.disk.rename(&temporary, &record_name(key)));
         if let Err(error) = written {
             // It is swept otherwise.
             _ = self.disk.remove(&temporary);
@@ -166,7 +168,9 @@ impl FileStore {
             Some(Kept::Record(record)) if record.is_over(now) => {
                 Ok(self.disk.remove(name).map_err(failed)?.then_some((key, record)))
             }
-            Some(Kept::Moved(moved)) if now >= moved.kept => self.disk.remove(name).map(|_| None).map_err(failed),
+            Some(Kept::Moved(moved)) if now >= moved.kept => {
+                self.disk.remove(name).map(|_| None).map_err(failed)
+            }
             Some(_) => Ok(None),
             // What can't be read is lost, whatever it is.
             None => {

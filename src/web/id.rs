@@ -233,14 +233,6 @@ pub(crate) fn random_token() -> Result<String> {
     Ok(SessionId(bytes).to_string())
 }
 
-/// The name under which a store may index a principal: no secret, but nobody's business.
-#[cfg(feature = "redis")]
-pub(crate) fn principal_digest(application: &str, principal: &str) -> String {
-    let mut text = String::new();
-    hex(&mut text, &digest(b"principal", &[application.as_bytes(), principal.as_bytes()]));
-    text
-}
-
 /// SHA-256 over a purpose and some parts, none of which can run into the next.
 fn digest(purpose: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -285,7 +277,8 @@ mod tests {
 
     #[test]
     fn an_id_is_24_characters_of_base64url_and_never_the_same() {
-        let ids: std::collections::HashSet<SessionId> = (0..1000).map(|_| SessionId::random().unwrap()).collect();
+        let ids: std::collections::HashSet<SessionId> =
+            (0..1000).map(|_| SessionId::random().unwrap()).collect();
         assert_eq!(ids.len(), 1000);
         for id in &ids {
             assert_eq!(id.to_string().len(), 24);
@@ -305,7 +298,13 @@ mod tests {
 
     #[test]
     fn what_is_not_an_id_is_not_parsed() {
-        for text in ["", "AAECAwQFBgcICQoLDA0ODxA", "AAECAwQFBgcICQoLDA0ODxARA", "AAECAwQFBgcICQoLDA0ODx+/", "ÄÄÄÄÄÄÄÄÄÄÄÄ"] {
+        for text in [
+            "",
+            "AAECAwQFBgcICQoLDA0ODxA",
+            "AAECAwQFBgcICQoLDA0ODxARA",
+            "AAECAwQFBgcICQoLDA0ODx+/",
+            "ÄÄÄÄÄÄÄÄÄÄÄÄ",
+        ] {
             assert_eq!(SessionId::parse(text.as_bytes()), None, "{text}");
         }
     }
@@ -341,7 +340,9 @@ mod tests {
     fn a_name_in_a_store_is_read_strictly() {
         let key = StoreKey::new("", &SessionId::random().unwrap());
         assert_eq!(key.as_str().parse::<StoreKey>().unwrap(), key);
-        for bad in ["", "../../etc/passwd", &key.as_str().to_uppercase(), &key.as_str()[1..], &format!("{key}0")] {
+        for bad in
+            ["", "../../etc/passwd", &key.as_str().to_uppercase(), &key.as_str()[1..], &format!("{key}0")]
+        {
             assert!(bad.parse::<StoreKey>().is_err() || bad == key.as_str(), "{bad}");
         }
     }

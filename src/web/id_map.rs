@@ -172,8 +172,11 @@ mod tests {
         for at in 0..1000 {
             map.insert([at * 7919, at], at).unwrap();
         }
-        let mut seen: Vec<u64> =
-            (0..map.places()).step_by(100).flat_map(|from| map.slice(from..from + 100)).map(|(_, &v)| v).collect();
+        let mut seen: Vec<u64> = (0..map.places())
+            .step_by(100)
+            .flat_map(|from| map.slice(from..from + 100))
+            .map(|(_, &v)| v)
+            .collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..1000).collect::<Vec<_>>());
     }

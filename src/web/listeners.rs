@@ -286,6 +286,9 @@ impl fmt::Debug for Subscription {
 /// A listener of one session's end.
 pub(crate) type EndListener = Arc<dyn Fn(&EndedSession<'_>) + Send + Sync>;
 
+/// Is told what no caller can be told.
+pub(crate) type OnError = Box<dyn Fn(&Error) + Send + Sync>;
+
 /// A change that is to be told.
 pub(crate) enum Event {
     Created,
@@ -302,7 +305,7 @@ pub(crate) enum Event {
 pub(crate) struct Listeners {
     sessions: Group<dyn SessionListener>,
     attributes: Group<dyn SessionAttributeListener>,
-    on_error: Option<Box<dyn Fn(&Error) + Send + Sync>>,
+    on_error: Option<OnError>,
 }
 
 struct Group<L: ?Sized> {
@@ -337,7 +340,7 @@ impl<L: ?Sized> Group<L> {
 }
 
 impl Listeners {
-    pub(crate) fn set_on_error(&mut self, on_error: Box<dyn Fn(&Error) + Send + Sync>) {
+    pub(crate) fn set_on_error(&mut self, on_error: OnError) {
         self.on_error = Some(on_error);
     }
 
@@ -372,7 +375,9 @@ impl Listeners {
     /// documentation promises, and drops it.
     pub(crate) fn tell(&self, session: &WebSession, event: Event) {
         match &event {
-            Event::Created => self.tell_sessions(|listener| listener.session_created(&SessionEvent { session })),
+            Event::Created => {
+                self.tell_sessions(|listener| listener.session_created(&SessionEvent { session }))
+            }
             Event::IdChanged { old } => {
                 self.tell_sessions(|listener| listener.session_id_changed(&SessionEvent { session }, old));
             }

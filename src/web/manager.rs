@@ -354,7 +354,8 @@ impl WebSessionManager {
             return Ok(None);
         };
         let comes_from = visit.map(|visit| visit.client_address);
-        if comes_from.is_some_and(|from| !manager.settings.address_check.allows(shared.client_address, from)) {
+        if comes_from.is_some_and(|from| !manager.settings.address_check.allows(shared.client_address, from))
+        {
             if manager.settings.remove_on_mismatch {
                 self.remove(&WebSession::plain(shared))?;
             }
@@ -393,7 +394,8 @@ impl WebSessionManager {
             let now = core.now();
             let found = manager.table.find(&id.key(), now).filter(|found| !found.by_alias);
             let live = found.map(|found| WebSession::plain(found.session));
-            let known = live.as_ref().and_then(|live| live.with_remote(|remote| (remote.stored, remote.version)));
+            let known =
+                live.as_ref().and_then(|live| live.with_remote(|remote| (remote.stored, remote.version)));
             if let (Some(live), Some((false, _))) = (&live, known) {
                 // Made here, and not stored yet.
                 return Ok(Some((live.shared.clone(), by_alias)));
@@ -539,7 +541,8 @@ impl Manager {
     /// The session of this key, if it is in memory.
     pub(super) fn held_as(&self, key: &super::id::StoreKey) -> Option<WebSession> {
         let mut found = None;
-        let has_key = |session: &Arc<Shared>| lock(&session.body).remote().is_some_and(|remote| remote.key == *key);
+        let has_key =
+            |session: &Arc<Shared>| lock(&session.body).remote().is_some_and(|remote| remote.key == *key);
         self.table.walk(has_key, |session| found = Some(WebSession::plain(session)));
         found
     }

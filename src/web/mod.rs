@@ -34,12 +34,12 @@ pub use builder::{AddressCheck, WebSessionManagerBuilder, WhenFull};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::WebContext;
 pub use event_stream::{Event, EventReader, EventWriter, prepare_event_stream};
-pub use form::{MultipartForm, PartHandler};
 pub use file::FileStore;
+pub use form::{MultipartForm, PartHandler};
 pub use id::{SessionId, StoreKey};
 pub use listeners::{
-    BindingEvent, EndReason, EndedSession, SessionActivationListener, SessionAttributeListener, SessionBindingListener,
-    SessionEvent, SessionListener, Subscription,
+    BindingEvent, EndReason, EndedSession, SessionActivationListener, SessionAttributeListener,
+    SessionBindingListener, SessionEvent, SessionListener, Subscription,
 };
 pub use manager::WebSessionManager;
 pub use memory::MemoryStore;

@@ -137,7 +137,9 @@ fn read_optional(rest: &mut &[u8]) -> Option<Option<String>> {
 
 /// FNV-1a: against damage, not against people, who could as well write a good record.
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, &byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 const RECORD: &[u8] = b"sessile\x01";

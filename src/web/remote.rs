@@ -98,7 +98,11 @@ impl Remote {
 
     /// Whether there is nothing of it that is not in the store.
     pub(crate) fn is_settled(&self) -> bool {
-        self.stored && !self.moving && self.in_flight.is_none() && self.pending.is_empty() && self.deferred.is_empty()
+        self.stored
+            && !self.moving
+            && self.in_flight.is_none()
+            && self.pending.is_empty()
+            && self.deferred.is_empty()
     }
 
     /// Whether this attribute is what it is because of something that is not stored yet.
@@ -127,7 +131,12 @@ impl Core {
     }
 
     /// The session that a record is of.
-    pub(crate) fn session_of(self: &Arc<Core>, id: SessionId, key: StoreKey, record: SessionRecord) -> WebSession {
+    pub(crate) fn session_of(
+        self: &Arc<Core>,
+        id: SessionId,
+        key: StoreKey,
+        record: SessionRecord,
+    ) -> WebSession {
         let session = Shared::new(self, id, millis(record.created), record.client_address);
         session.joined.store(true, Relaxed);
         session.state.touch(millis(record.last_accessed));
@@ -343,7 +352,8 @@ impl WebSession {
         switch: impl FnOnce() -> Result<SessionId>,
     ) -> Result<SessionId> {
         let core = &self.shared.core;
-        let (Some(store), Some(saving)) = (&core.store, self.with_remote(|remote| remote.saving.clone())) else {
+        let (Some(store), Some(saving)) = (&core.store, self.with_remote(|remote| remote.saving.clone()))
+        else {
             return switch();
         };
         let _one_after_the_other = lock(&saving);
@@ -361,13 +371,16 @@ impl WebSession {
         let until = now.saturating_add(grace.map_or(0, span));
         let kept = now.saturating_add(span_or_never(self.timeout()).clamp(MARKER_KEPT, MARKER_KEPT_AT_MOST));
         let moved = Moved::new(to.clone(), old, new, time(until), time(kept.max(until)));
-        let done = match stored.then(|| store.rename(&key, &to, &moved)).unwrap_or(Ok(true)) {
+        let renamed = if stored { store.rename(&key, &to, &moved) } else { Ok(true) };
+        let done = match renamed {
             Ok(true) => {
                 self.with_remote(|remote| remote.key = to);
                 switch()
             }
             // Another node was faster: what it made of the session is what this gets.
-            Ok(false) => self.reopen(false).and_then(|alive| if alive { Ok(self.id()) } else { Err(ended()) }),
+            Ok(false) => {
+                self.reopen(false).and_then(|alive| if alive { Ok(self.id()) } else { Err(ended()) })
+            }
             Err(error) => Err(error),
         };
         self.with_remote(|remote| remote.moving = false);
@@ -383,7 +396,9 @@ impl WebSession {
         };
         for _ in 0..MOVES {
             let now = core.now();
-            let Some((key, known)) = self.with_remote(|remote| remote.stored.then(|| (remote.key.clone(), remote.version))).flatten()
+            let Some((key, known)) = self
+                .with_remote(|remote| remote.stored.then(|| (remote.key.clone(), remote.version)))
+                .flatten()
             else {
                 return Ok(true);
             };
@@ -467,7 +482,9 @@ impl WebSession {
         for (name, value) in &record.values {
             match Value::decode(value, &core.types) {
                 Some(decoded) => _ = attributes.set(name, decoded),
-                None => log::warn!(target: "sessile::web", "an attribute in the store can't be read, and is left out"),
+                None => {
+                    log::warn!(target: "sessile::web", "an attribute in the store can't be read, and is left out")
+                }
             }
             sizes.insert(name.as_str().into(), name.len() + value.len());
         }
@@ -546,7 +563,11 @@ impl WebSession {
 }
 
 fn activating(attributes: &Attributes) -> Vec<Value> {
-    attributes.iter().filter(|(_, value)| value.activation().is_some()).map(|(_, value)| value.clone()).collect()
+    attributes
+        .iter()
+        .filter(|(_, value)| value.activation().is_some())
+        .map(|(_, value)| value.clone())
+        .collect()
 }
 
 /// How often a session may have moved on while it was looked for.

@@ -207,8 +207,9 @@ impl WebSession {
     /// The attribute of this name, as a [type that it has](FromValue). `NotFound` where
     /// there is none, `BadCast` where it is of another type, `IllegalState` after the end.
     pub fn get<T: FromValue>(&self, name: &str) -> Result<T> {
-        self.attribute(name)?
-            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("the web session has no attribute {name:?}")))
+        self.attribute(name)?.ok_or_else(|| {
+            Error::new(ErrorKind::NotFound, format!("the web session has no attribute {name:?}"))
+        })
     }
 
     /// The attribute of this name, or `None`. `BadCast` where it is of another type,
@@ -462,7 +463,8 @@ impl WebSession {
         }
         let known = self.body().ok().and_then(|body| body.extra()?.csrf_token.clone());
         known.is_some_and(|known| {
-            let difference = known.bytes().zip(token.bytes()).fold(0, |sum, (a, b)| std::hint::black_box(sum | (a ^ b)));
+            let difference =
+                known.bytes().zip(token.bytes()).fold(0, |sum, (a, b)| std::hint::black_box(sum | (a ^ b)));
             known.len() == token.len() && difference == 0
         })
     }
@@ -610,7 +612,9 @@ impl WebSession {
         let id = body.id;
         let attributes = body.attributes.take();
         let (aliases, principal, subscribers) = match body.extra_mut() {
-            Some(extra) => (std::mem::take(&mut extra.aliases), extra.principal.take(), extra.take_subscribers()),
+            Some(extra) => {
+                (std::mem::take(&mut extra.aliases), extra.principal.take(), extra.take_subscribers())
+            }
             None => Default::default(),
         };
         if self.visit != 0 && reason.is_local() {
@@ -692,7 +696,13 @@ impl WebSession {
     /// Puts an attribute in, for which there is room, and notes what has to be told and
     /// stored.
     #[inline]
-    pub(super) fn put(&self, body: &mut Body, name: &str, value: Value, encoded: Option<Vec<u8>>) -> Option<Value> {
+    pub(super) fn put(
+        &self,
+        body: &mut Body,
+        name: &str,
+        value: Value,
+        encoded: Option<Vec<u8>>,
+    ) -> Option<Value> {
         if let Some(encoded) = encoded {
             if let Some(remote) = body.remote() {
                 remote.put(name, encoded);
@@ -879,7 +889,10 @@ impl Eq for WebSession {}
 
 impl fmt::Debug for WebSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WebSession").field("id", &self.id()).field("state", &self.shared.state.look()).finish_non_exhaustive()
+        f.debug_struct("WebSession")
+            .field("id", &self.id())
+            .field("state", &self.shared.state.look())
+            .finish_non_exhaustive()
     }
 }
 

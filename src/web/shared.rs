@@ -95,7 +95,12 @@ impl Core {
 }
 
 impl Shared {
-    pub(crate) fn new(core: &Arc<Core>, id: SessionId, created: u64, client_address: Option<IpAddr>) -> Shared {
+    pub(crate) fn new(
+        core: &Arc<Core>,
+        id: SessionId,
+        created: u64,
+        client_address: Option<IpAddr>,
+    ) -> Shared {
         Shared {
             state: State::new(created),
             timeout: AtomicU64::new(NEVER),
@@ -237,7 +242,8 @@ impl Principals {
     pub(crate) fn add(&self, principal: &Arc<str>, session: &Arc<Shared>) -> Vec<Arc<Shared>> {
         let mut index = lock(&self.0);
         let sessions = index.entry(principal.clone()).or_default();
-        sessions.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(session)));
+        sessions
+            .retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(session)));
         sessions.push(Arc::downgrade(session));
         sessions.iter().filter_map(Weak::upgrade).collect()
     }
@@ -247,20 +253,26 @@ impl Principals {
         let Some(sessions) = index.get_mut(principal) else {
             return;
         };
-        sessions.retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(session)));
+        sessions
+            .retain(|other| other.strong_count() > 0 && !std::ptr::eq(other.as_ptr(), Arc::as_ptr(session)));
         if sessions.is_empty() {
             index.remove(principal);
         }
     }
 
     pub(crate) fn of(&self, principal: &str) -> Vec<Arc<Shared>> {
-        lock(&self.0).get(principal).map_or_else(Vec::new, |sessions| sessions.iter().filter_map(Weak::upgrade).collect())
+        lock(&self.0)
+            .get(principal)
+            .map_or_else(Vec::new, |sessions| sessions.iter().filter_map(Weak::upgrade).collect())
     }
 }
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("context", &self.context).field("store", &self.store).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("context", &self.context)
+            .field("store", &self.store)
+            .finish_non_exhaustive()
     }
 }
 

@@ -80,7 +80,9 @@ impl State {
 
     /// Takes over a later access that another node saw.
     pub(crate) fn raise(&self, accessed: u64) {
-        self.change(|state| (accessed.min(TIME) > state & TIME).then_some(state & !TIME | accessed.min(TIME)));
+        self.change(|state| {
+            (accessed.min(TIME) > state & TIME).then_some(state & !TIME | accessed.min(TIME))
+        });
     }
 
     /// Ends the session; `true` for the one caller who did.

@@ -113,7 +113,8 @@ impl Counters {
             average_life: Duration::ZERO,
             since: Duration::from_millis(since),
         };
-        let ended = statistics.expired + statistics.invalidated + statistics.evicted + statistics.otherwise_ended;
+        let ended =
+            statistics.expired + statistics.invalidated + statistics.evicted + statistics.otherwise_ended;
         statistics.average_life = Duration::from_millis(self.lived.load(Relaxed) / ended.max(1));
         statistics
     }

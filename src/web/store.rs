@@ -348,7 +348,13 @@ pub struct Moved {
 }
 
 impl Moved {
-    pub(crate) fn new(to: StoreKey, old: &SessionId, new: &SessionId, until: SystemTime, kept: SystemTime) -> Moved {
+    pub(crate) fn new(
+        to: StoreKey,
+        old: &SessionId,
+        new: &SessionId,
+        until: SystemTime,
+        kept: SystemTime,
+    ) -> Moved {
         Moved { to, until, kept, seal: Seal::new(old, new).0 }
     }
 
@@ -373,7 +379,10 @@ pub(crate) fn record_too_large() -> Error {
 }
 
 /// An error of a store, with its cause.
-pub(crate) fn store_error(what: &'static str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(crate) fn store_error(
+    what: &'static str,
+    cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
     Error::new(ErrorKind::Store, what).with_source(cause)
 }
 

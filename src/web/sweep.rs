@@ -69,7 +69,9 @@ impl Manager {
     fn sweep_memory(&self, now: u64) -> Sweep {
         let mut ended = 0;
         let is_over = |session: &Arc<Shared>| session.state.look() == Look::Idle && session.is_over(now);
-        let walk = self.table.walk(is_over, |session| ended += usize::from(WebSession::plain(session).end_if_over(now)));
+        let walk = self
+            .table
+            .walk(is_over, |session| ended += usize::from(WebSession::plain(session).end_if_over(now)));
         Sweep { seen: walk.sessions, ended, passivated: 0, longest_hold: walk.longest_hold }
     }
 

@@ -111,7 +111,11 @@ impl Table {
     }
 
     /// Forgets an id, if nobody but the table holds its session and the condition is met.
-    pub(crate) fn remove_unused(&self, id: &SessionId, condition: impl FnOnce(&Shared) -> bool) -> Option<Arc<Shared>> {
+    pub(crate) fn remove_unused(
+        &self,
+        id: &SessionId,
+        condition: impl FnOnce(&Shared) -> bool,
+    ) -> Option<Arc<Shared>> {
         let key = id.key();
         let mut entries = self.entries(&key);
         let session = entries.sessions.get(&key)?;
@@ -128,7 +132,11 @@ impl Table {
     /// Shows every session to `pick`, shard by shard, at most [`SLICE`] places under one
     /// lock, and hands those it picked to `then`, with no lock held. What is added or
     /// removed meanwhile may be missed, or come twice.
-    pub(crate) fn walk(&self, mut pick: impl FnMut(&Arc<Shared>) -> bool, mut then: impl FnMut(Arc<Shared>)) -> Walk {
+    pub(crate) fn walk(
+        &self,
+        mut pick: impl FnMut(&Arc<Shared>) -> bool,
+        mut then: impl FnMut(Arc<Shared>),
+    ) -> Walk {
         let mut walk = Walk::default();
         let mut picked = Vec::new();
         for shard in &self.shards {
@@ -195,7 +203,8 @@ impl Table {
                     .slice(place..place + SLICE)
                     .filter_map(|(key, alias)| (now >= alias.until).then_some(*key))
                     .collect();
-                let removed: Vec<Option<Alias>> = over.iter().map(|key| entries.aliases.remove(key)).collect();
+                let removed: Vec<Option<Alias>> =
+                    over.iter().map(|key| entries.aliases.remove(key)).collect();
                 drop(entries);
                 drop(removed);
                 place += SLICE;

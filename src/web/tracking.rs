@@ -107,7 +107,8 @@ impl Tracking {
     pub(crate) fn ids<'v>(&'v self, visit: &'v Visit<'_>) -> impl Iterator<Item = Shown> {
         let mut cookies = self.cookies(visit).peekable();
         let in_target = (self.urls && cookies.peek().is_none()).then(|| self.id_in(visit.target)).flatten();
-        let cookies = cookies.filter_map(SessionId::parse).take(MOST_IDS).map(|id| Shown { id, by_cookie: true });
+        let cookies =
+            cookies.filter_map(SessionId::parse).take(MOST_IDS).map(|id| Shown { id, by_cookie: true });
         cookies.chain(in_target.map(|id| Shown { id, by_cookie: false }))
     }
 
@@ -127,7 +128,7 @@ impl Tracking {
         let path = &target[..target.find(['?', '#']).unwrap_or(target.len())];
         path.split(';').skip(1).find_map(|parameter| {
             let value = parameter.strip_prefix(self.name.as_str())?.strip_prefix('=')?;
-            SessionId::parse(value[..value.find('/').unwrap_or(value.len())].as_bytes())
+            SessionId::parse(value.split('/').next().unwrap_or_default().as_bytes())
         })
     }
 
@@ -158,7 +159,12 @@ impl Tracking {
     }
 
     /// Has the client forget its id.
-    pub(crate) fn expire_cookie(&self, context: &WebContext, response: &mut Response, secure: bool) -> Result<()> {
+    pub(crate) fn expire_cookie(
+        &self,
+        context: &WebContext,
+        response: &mut Response,
+        secure: bool,
+    ) -> Result<()> {
         self.put_cookie(context, response, "", secure, Some(0))
     }
 

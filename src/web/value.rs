@@ -118,7 +118,9 @@ impl Value {
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
             // Only ever filled from a `str`.
-            Repr::Short { len, text } => Some(std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default()),
+            Repr::Short { len, text } => {
+                Some(std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default())
+            }
             Repr::Text(text) => Some(text),
             _ => None,
         }
@@ -313,7 +315,9 @@ fn tagged(tag: &str, bytes: &[u8]) -> Vec<u8> {
 }
 
 fn cannot_leave() -> Error {
-    Error::invalid_argument("the session's store is beyond the process and can't carry this object; give a portable one")
+    Error::invalid_argument(
+        "the session's store is beyond the process and can't carry this object; give a portable one",
+    )
 }
 
 impl PartialEq for Value {
@@ -657,7 +661,10 @@ type Decode = Box<dyn Fn(&[u8]) -> Result<Value> + Send + Sync>;
 pub(crate) struct ObjectTypes(Vec<(&'static str, Decode)>);
 
 impl ObjectTypes {
-    pub(crate) fn add<T: Portable>(&mut self, dress: impl Fn(Object<T>) -> Object<T> + Send + Sync + 'static) {
+    pub(crate) fn add<T: Portable>(
+        &mut self,
+        dress: impl Fn(Object<T>) -> Object<T> + Send + Sync + 'static,
+    ) {
         let decode = move |bytes: &[u8]| Ok(dress(Object::new(T::decode(bytes)?).portable()).into());
         self.0.push((T::TAG, Box::new(decode)));
     }
@@ -677,6 +684,7 @@ impl fmt::Debug for ObjectTypes {
 const SHORT: usize = 22;
 
 #[cfg(all(test, not(loom)))]
+#[allow(clippy::unwrap_used)] // in the helper, too
 mod tests {
     use super::*;
 
