@@ -171,7 +171,7 @@ fn rules(store: &dyn SessionStore) {
     assert_eq!(read(store, &one).last_accessed, later);
 
     // of_principal, by application.
-    assert_eq!(store.of_principal("app", "ann").unwrap(), [one.clone()]);
+    assert_eq!(store.of_principal("app", "ann").unwrap(), std::slice::from_ref(&one));
     assert!(store.of_principal("other", "ann").unwrap().is_empty());
     assert!(store.of_principal("app", "bob").unwrap().is_empty());
 

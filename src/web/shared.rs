@@ -35,11 +35,11 @@ pub(crate) struct Shared {
     /// When it ends even if it is used.
     pub(crate) ends: AtomicU64,
     pub(crate) core: Arc<Core>,
+    pub(crate) body: Mutex<Body>,
     /// Whether the client has shown the id.
     pub(crate) joined: AtomicBool,
-    pub(crate) body: Mutex<Body>,
-    pub(crate) created: u64,
     pub(crate) client_address: Option<IpAddr>,
+    pub(crate) created: u64,
 }
 
 /// What of a session is behind its lock.
