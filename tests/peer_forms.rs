@@ -10,7 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
-use programs::{Folder, pattern, run};
+use programs::{Folder, pattern, python, run};
 use sessile::message::{Form, Request, Response, StatusCode};
 use sessile::server::HttpServerParams;
 use sessile::session::{ClientSession, HttpClientSession};
@@ -75,7 +75,7 @@ fn python_requests_sends_fields_and_files() {
          answer = requests.post('http://{address}/', data={{'a': 'ä\\n', 'b': ['1', '2']}}, files=files)\n\
          assert answer.status_code == 204, answer\n"
     );
-    let output = run(Command::new("python3").args(["-c", &program]));
+    let output = run(&mut python(&program));
     assert!(output.status.success(), "{output:?}");
     let (form, files) = forms.recv().unwrap();
     assert!(form.iter().eq([("a", "ä\n"), ("b", "1"), ("b", "2")]), "{form:?}");
@@ -123,12 +123,7 @@ fn python_reads_what_is_sent() {
     let sum: u64 = content.iter().map(|byte| u64::from(*byte)).sum();
     let file = folder.file("pattern.bin", &content);
     for known in [true, false] {
-        let mut child = Command::new("python3")
-            .args(["-c", PARSER])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = python(PARSER).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut port = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut port).unwrap();
 

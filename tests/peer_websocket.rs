@@ -8,11 +8,11 @@ mod programs;
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use programs::{pattern, run};
+use programs::{pattern, python, run};
 use sessile::message::{Request, Response};
 use sessile::server::HttpServerParams;
 use sessile::session::HttpClientSession;
@@ -56,7 +56,7 @@ fn a_python_client_is_served() {
         Ok(())
     });
     let port = server.address.port().to_string();
-    let output = run(Command::new("python3").args(["-c", &CLIENT.replace("%s", &port)]));
+    let output = run(&mut python(&CLIENT.replace("%s", &port)));
     assert!(output.status.success(), "{output:?}");
     let close = closes.recv().unwrap().unwrap();
     assert_eq!((close.code.as_u16(), &close.reason[..]), (4001, "enough"));
@@ -83,7 +83,7 @@ asyncio.run(main())
 #[test]
 #[ignore = "needs python3 with websockets"]
 fn a_python_server_is_spoken_with() {
-    let mut child = Command::new("python3").args(["-c", SERVER]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = python(SERVER).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let port = lines.next().unwrap().unwrap().parse().unwrap();
     let mut session = HttpClientSession::new("127.0.0.1", port);

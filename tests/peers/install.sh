@@ -10,12 +10,12 @@ need() { # need PROGRAM PACKAGE
 }
 
 module() { # module PYTHON_MODULE PACKAGE
-    python3 -c "import $1" 2>/dev/null || missing="$missing $2"
+    /usr/bin/python3 -c "import $1" 2>/dev/null || missing="$missing $2"
 }
 
 need curl curl
 need nginx nginx-light
-need python3 python3
+need /usr/bin/python3 python3
 module requests python3-requests
 module websockets python3-websockets
 

@@ -40,6 +40,14 @@ pub(crate) fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
 }
 
+/// Python. Debian's packages of modules belong to Debian's own, whatever comes first in the path.
+pub(crate) fn python(program: &str) -> Command {
+    let of_debian = Path::new("/usr/bin/python3");
+    let mut command = Command::new(if of_debian.exists() { of_debian } else { Path::new("python3") });
+    command.args(["-c", program]);
+    command
+}
+
 /// A running `serve`, on a port of its own; it ends with this.
 pub(crate) struct Serve {
     child: Child,
