@@ -8,6 +8,7 @@
 //! error as `RUST_LOG` says. SIGINT and SIGTERM stop it when the requests under way are done.
 
 mod args;
+mod sessions;
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
@@ -23,7 +24,7 @@ use percent_encoding::percent_decode_str;
 use sessile::Result;
 use sessile::message::{HeaderMap, Method, StatusCode};
 use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
-use sessile::web::MultipartReader;
+use sessile::web::{MultipartReader, WebSessionManager};
 #[cfg(feature = "websocket")]
 use sessile::websocket::{AcceptOptions, Message, WebSocket};
 use sha2::{Digest, Sha256};
@@ -47,14 +48,14 @@ usage: serve [OPTIONS]
 
 fn main() -> ExitCode {
     env_logger::init();
-    let (listen, params) = match options() {
+    let options = match options() {
         Ok(options) => options,
         Err(problem) => {
             eprintln!("serve: {problem}");
             return ExitCode::from(2);
         }
     };
-    match serve(&listen, params) {
+    match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("serve: {error}");
@@ -63,8 +64,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(listen: &str, params: HttpServerParams) -> Result<()> {
-    let mut server = HttpServer::bind_with(listen, params, answer)?;
+fn serve(options: Options) -> Result<()> {
+    let sessions = sessions::manager(&options.store, options.session_timeout)?;
+    let mut server =
+        HttpServer::bind_with(options.listen.as_str(), options.params, move |request, response| {
+            answer(request, response, &sessions)
+        })?;
     let handle = server.handle();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::spawn(move || {
@@ -85,7 +90,7 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// What there is to ask for.
 enum Endpoint {
-    Page,
+    Visitor(sessions::Action),
     Hello,
     Echo,
     Inspect,
@@ -107,7 +112,9 @@ impl Endpoint {
         let path = path.strip_prefix('/')?;
         let (name, argument) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
         Some(match (&*decoded(name)?, argument) {
-            ("", None) => Endpoint::Page,
+            ("", None) => Endpoint::Visitor(sessions::Action::Page),
+            ("sign-out", None) => Endpoint::Visitor(sessions::Action::SignOut),
+            ("session", rest) => Endpoint::Visitor(session(rest)?),
             ("hello", None) => Endpoint::Hello,
             ("echo", None) => Endpoint::Echo,
             ("inspect", None) => Endpoint::Inspect,
@@ -116,7 +123,6 @@ impl Endpoint {
             ("sleep", Some(n)) => Endpoint::Sleep(number(n)?),
             ("redirect", Some(n)) => Endpoint::Redirect(number(n)?),
             ("status", Some(n)) => Endpoint::Status(number(n)?),
-            ("session", _) => Endpoint::Lacks("web sessions"),
             ("upload", None) => Endpoint::Upload,
             #[cfg(feature = "websocket")]
             ("ws", None) => Endpoint::WebSocket,
@@ -131,7 +137,20 @@ impl Endpoint {
         match self {
             Endpoint::Echo | Endpoint::Inspect | Endpoint::Lacks(_) => None,
             Endpoint::Upload => Some("POST"),
+            Endpoint::Visitor(action) => Some(action.methods()),
             _ => Some("GET, HEAD"),
+        }
+    }
+}
+
+/// What a path below `/session` names.
+fn session(rest: Option<&str>) -> Option<sessions::Action> {
+    match rest {
+        None => Some(sessions::Action::Session),
+        Some("rotate") => Some(sessions::Action::Rotate),
+        Some(rest) => {
+            let name = decoded(rest.strip_prefix("attributes/")?)?;
+            Some(sessions::Action::Attribute(name.into_owned()))
         }
     }
 }
@@ -147,7 +166,11 @@ fn number(part: &str) -> Option<u64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+fn answer(
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+    sessions: &WebSessionManager,
+) -> Result<()> {
     let Some(endpoint) = Endpoint::of(request.path()) else {
         return text(response, StatusCode::NOT_FOUND, "there is nothing here\n");
     };
@@ -162,7 +185,9 @@ fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
         }
     }
     match endpoint {
-        Endpoint::Page => page(response),
+        Endpoint::Visitor(action) => sessions.serve(request, response, |request, response, visitor| {
+            sessions::answer(&action, request, response, visitor)
+        }),
         Endpoint::Hello => {
             response.set_content_type("text/plain");
             response.send_buffer(b"Hello, world!")
@@ -202,11 +227,6 @@ fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
 fn text(response: &mut ServerResponse<'_>, status: StatusCode, text: &str) -> Result<()> {
     response.set_status_and_reason(status).set_content_type("text/plain");
     response.send_buffer(text.as_bytes())
-}
-
-fn page(response: &mut ServerResponse<'_>) -> Result<()> {
-    response.set_content_type("text/html; charset=utf-8");
-    response.send_buffer(PAGE.as_bytes())
 }
 
 /// Sends the request's content back as it comes, and its trailers behind it.
@@ -345,10 +365,19 @@ fn json_fields(fields: &HeaderMap) -> String {
     format!("[{}]", fields.join(","))
 }
 
-/// What the command line says: where to listen, and what the server obeys.
-fn options() -> Result<(String, HttpServerParams), String> {
+/// What the command line says.
+struct Options {
+    listen: String,
+    params: HttpServerParams,
+    store: String,
+    session_timeout: Duration,
+}
+
+fn options() -> Result<Options, String> {
     let mut listen = "127.0.0.1:8080".to_owned();
     let mut params = HttpServerParams::new();
+    let mut store = "memory:".to_owned();
+    let mut session_timeout = Duration::from_secs(1800);
     let mut args = Args::from_env();
     while let Some(arg) = args.next()? {
         let option = match arg {
@@ -364,14 +393,17 @@ fn options() -> Result<(String, HttpServerParams), String> {
             "--max-keep-alive-requests" => params = params.with_max_keep_alive_requests(args.parse()?),
             "--no-keep-alive" => params = params.with_keep_alive(false),
             "--max-body" => params = params.with_max_content(args.parse()?),
-            "--root" | "--session-timeout" => _ = args.value()?,
-            "--session-store" => match &*args.value()? {
-                store if store.starts_with("redis:") => {
-                    return Err(format!("{store} needs the feature redis"));
+            "--root" => _ = args.value()?,
+            "--session-timeout" => session_timeout = args.seconds()?,
+            "--session-store" => {
+                store = args.value()?;
+                match store.split_once(':') {
+                    Some(("memory", "")) => {}
+                    Some(("file", folder)) if !folder.is_empty() => {}
+                    Some(("redis", _)) => return Err(format!("{store} needs the feature redis")),
+                    _ => return Err(format!("{store} is no store: memory:, file:DIR or redis://HOST:PORT/")),
                 }
-                store if store == "memory:" || store.starts_with("file:") => {}
-                store => return Err(format!("{store} is no store: memory:, file:DIR or redis://HOST:PORT/")),
-            },
+            }
             "--tls-cert" | "--tls-key" | "--tls-client-ca" => {
                 return Err(format!("{option} needs the feature tls"));
             }
@@ -379,31 +411,5 @@ fn options() -> Result<(String, HttpServerParams), String> {
             _ => return Err(format!("there is no option {option}\n{USAGE}")),
         }
     }
-    Ok((listen, params))
+    Ok(Options { listen, params, store, session_timeout })
 }
-
-const PAGE: &str = r#"<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>sessile</title>
-<style>
-  body { max-width: 38rem; margin: 3rem auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif; color: #223; }
-  h1 { font-weight: 600; }
-  dt { font-family: ui-monospace, monospace; margin-top: .8rem; }
-  a { color: #06c; }
-</style>
-<h1>sessile</h1>
-<p>This server shows what the library does.</p>
-<dl>
-  <dt><a href="/hello">/hello</a></dt><dd>thirteen bytes</dd>
-  <dt><a href="/inspect?a=b">/inspect</a></dt><dd>your request as it was parsed, whatever its method</dd>
-  <dt>/echo</dt><dd>your content, sent back as it comes</dd>
-  <dt>/upload</dt><dd>what the parts of your form were</dd>
-  <dt>/ws</dt><dd>a WebSocket that sends every message back</dd>
-  <dt><a href="/bytes/1000">/bytes/N</a>, <a href="/chunked/1000">/chunked/N</a></dt><dd>so many bytes, with a length or in chunks</dd>
-  <dt><a href="/sleep/1000">/sleep/MS</a></dt><dd>an answer after so many milliseconds</dd>
-  <dt><a href="/redirect/3">/redirect/N</a></dt><dd>so many redirects, and then a greeting</dd>
-  <dt><a href="/status/418">/status/CODE</a></dt><dd>an empty response of that status</dd>
-</dl>
-"#;

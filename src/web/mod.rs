@@ -19,6 +19,7 @@ mod memory;
 pub(crate) mod multipart;
 mod record;
 mod remote;
+mod serving;
 mod session;
 mod shared;
 mod state;
@@ -47,6 +48,7 @@ pub use multipart::{
     BytesPart, ContentDisposition, FilePart, MultipartLimits, MultipartReader, MultipartWriter, Part,
     PartSource, ReaderPart, create_boundary,
 };
+pub use serving::Visitor;
 pub use session::{SessionGuard, WebSession};
 pub use statistics::Statistics;
 pub use store::{Applied, Changes, Moved, Opened, SessionRecord, SessionStore};
