@@ -12,8 +12,9 @@ use crate::proto::{Decoder, Framing, HeadKind, HeadScanner, Limits, parse_respon
 use crate::proto::{read_request, read_response};
 use crate::{Error, Phase, Result};
 
-/// Reads of at least this many bytes go straight into the caller's memory.
-const DIRECT_READ: usize = 8 * 1024;
+/// Reads of at least this many bytes go straight into the caller's memory. Smaller ones (those of
+/// `io::copy` have 8 KiB) are cheaper out of the buffer, which is filled by 64 KiB.
+const DIRECT_READ: usize = 32 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Incoming {
