@@ -39,4 +39,5 @@ pub use socket::Socket;
 pub use stream::{Readiness, Stream, Transport};
 
 pub(crate) use buffer::ReadBuffer;
+pub(crate) use socket::read_at;
 pub(crate) use wire::{Pace, Stalled, Wire};

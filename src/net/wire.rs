@@ -4,6 +4,7 @@
 //! read that may block; never byte by byte. Large data goes out vectored and uncopied, in
 //! pieces that stay in the processor's cache. Knows nothing of messages.
 
+use std::fs::File;
 use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
@@ -151,6 +152,38 @@ impl Wire {
             }
         }
         self.send(&[], limit, None)
+    }
+
+    /// Whether files can be sent without being read.
+    pub(crate) fn sends_files(&self) -> bool {
+        self.stream.plain_socket().is_some()
+    }
+
+    /// Sends a part of a file, by the system where that is possible: see [`sends_files`](Self::sends_files). What is
+    /// buffered must have left.
+    pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64, limit: &Limit) -> Result<()> {
+        debug_assert!(self.out.is_empty(), "a file overtakes what is buffered");
+        let mut done = 0;
+        while done < length {
+            let Some(socket) = self.stream.plain_socket() else {
+                return Err(Error::illegal_state("the stream does not send files"));
+            };
+            let started = self.pace.is_some().then(Instant::now);
+            let mut this = *limit;
+            if let (Some(pace), Some(now)) = (self.pace, started) {
+                this = this.until(pace.deadline(self.sent - self.paced_from, self.waited, now));
+            }
+            let n = socket.send_file(file, offset + done, length - done, &this)?;
+            if let Some(started) = started {
+                self.waited += started.elapsed();
+            }
+            if n == 0 {
+                return Err(Error::new(ErrorKind::Io, "the file has become shorter while it was sent"));
+            }
+            done += n;
+            self.sent += n;
+        }
+        Ok(())
     }
 
     /// Sends what is buffered and the parts behind it. With `on_stall` the wait is cut into

@@ -12,19 +12,25 @@
 //! in [`HttpServerParams`], and a connection that is idle is ended when a newer one needs its thread.
 
 mod claim;
+mod condition;
 mod core;
 mod dispatcher;
 mod doorman;
+mod extension;
+mod file;
+mod file_service;
 mod handle;
 mod handler;
 mod http_server;
 mod lobby;
 mod params;
+mod range;
 mod request;
 mod response;
 mod serve;
 mod slot;
 
+pub use file_service::FileService;
 pub use handle::{ServerHandle, ShutdownReport};
 pub use handler::{RequestHandler, RequestHandlerFactory};
 pub use http_server::HttpServer;

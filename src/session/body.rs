@@ -4,6 +4,7 @@
 //! nothing, and the session settles what was left unread or unwritten at its next use.
 //! The same two types serve clients and servers, because framing is symmetric.
 
+use std::fs::File;
 use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -360,6 +361,11 @@ impl<'a> BodyWriter<'a> {
     pub fn finish(mut self) -> Result<()> {
         let mut out = lock(self.out);
         out.finish(self.ahead.take())
+    }
+
+    /// Writes a part of a file. Without chunked coding and TLS the system moves the bytes, and they are not read here.
+    pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<()> {
+        lock(self.out).send_file(file, offset, length)
     }
 
     /// The trailer fields that go behind the last chunk. Without chunked coding they are

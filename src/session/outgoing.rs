@@ -4,10 +4,12 @@
 //! leaves when the buffer is full, on `flush`, and before any read that may block, so that
 //! a head, a small body, `100 Continue` and pipelined responses leave together.
 
+use std::fs::File;
+
 use super::incoming::Incoming;
 use super::timeouts::Timeouts;
 use crate::message::{HeaderMap, Version};
-use crate::net::{AbortHandle, Deadline, Limit, Stalled, Wire};
+use crate::net::{AbortHandle, Deadline, Limit, Stalled, Wire, read_at};
 use crate::proto::{self, ChunkHead, CloseReason, Encoder, Framing};
 use crate::{Error, ErrorKind, Phase, Result};
 
@@ -20,6 +22,10 @@ const STALL_PROBE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// How much of an answer is taken in while an upload is under way.
 pub(crate) const READ_AHEAD: usize = 8 * 1024 * 1024;
+
+/// How much of a file is copied at a time, where it has to be, and how much of it counts as content at a time.
+const FILE_BLOCK: usize = 128 * 1024;
+const FILE_STRETCH: usize = 64 * 1024 * 1024;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -210,6 +216,39 @@ impl Outgoing {
             self.send_chunk(data, ahead)?;
         }
         Ok(accepted)
+    }
+
+    /// Takes a part of a file as content. Where nothing has to be put around it or in between, the system moves
+    /// the bytes.
+    pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<()> {
+        let as_it_is = self.tail.is_none()
+            && !self.encoder.is_chunked()
+            && !self.encoder.is_discarding()
+            && self.wire_mut()?.sends_files();
+        let mut block = Vec::new();
+        let mut done = 0;
+        while done < length && !self.answered {
+            let left = usize::try_from(length - done).unwrap_or(FILE_STRETCH);
+            if !as_it_is {
+                block.resize(FILE_BLOCK.min(left), 0);
+                let n = read_at(file, &mut block, offset + done)?;
+                let taken = self.write(&block[..n], None)?;
+                if taken == 0 {
+                    return Err(Error::new(ErrorKind::Io, "the file has become shorter while it was sent"));
+                }
+                done += taken as u64;
+                continue;
+            }
+            let stretch = self.encoder.accept(left.min(FILE_STRETCH))?;
+            self.flush(None)?;
+            let limit = self.times.send_limit(self.deadline);
+            if let Err(error) = self.wire_mut()?.send_file(file, offset + done, stretch as u64, &limit) {
+                self.poison(CloseReason::Failed);
+                return Err(error.with_phase(Phase::Send));
+            }
+            done += stretch as u64;
+        }
+        Ok(())
     }
 
     /// Lets out all that was taken.

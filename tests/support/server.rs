@@ -230,6 +230,21 @@ impl Client {
         end
     }
 
+    /// How the connection ends behind whatever is unread.
+    pub(crate) fn end_of_anything(&mut self) -> End {
+        self.buffer.clear();
+        loop {
+            match self.fill() {
+                Ok(0) => return End::Closed,
+                Ok(_) => self.buffer.clear(),
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    return End::Open;
+                }
+                Err(_) => return End::Reset,
+            }
+        }
+    }
+
     pub(crate) fn end(&mut self) -> End {
         self.end_within(Duration::from_secs(10))
     }
