@@ -53,6 +53,8 @@ pub(crate) struct Outgoing {
     pub(crate) unread: Option<u64>,
     /// The peer has refused the content while it was sent; the rest is dropped.
     answered: bool,
+    /// A part of the message was lost on its way: nothing may be sent behind it.
+    broken: bool,
     pub(crate) times: Timeouts,
     /// The end of the whole exchange.
     pub(crate) deadline: Deadline,
@@ -85,6 +87,7 @@ impl Outgoing {
             continue_due: false,
             unread: None,
             answered: false,
+            broken: false,
             times,
             deadline: Deadline::never(),
             close: None,
@@ -99,6 +102,7 @@ impl Outgoing {
         self.tail = None;
         self.continue_due = false;
         self.answered = false;
+        self.broken = false;
         self.close = None;
         self.wire.replace(wire)
     }
@@ -109,6 +113,8 @@ impl Outgoing {
         self.held.clear();
         self.tail = None;
         self.continue_due = false;
+        self.answered = false;
+        self.broken = false;
         self.wire.take()
     }
 
@@ -138,6 +144,10 @@ impl Outgoing {
         self.encoder.is_open()
     }
 
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     pub(crate) fn is_answered(&self) -> bool {
         self.answered
     }
@@ -162,6 +172,7 @@ impl Outgoing {
         self.encoder = encoder;
         self.tail = None;
         self.answered = false;
+        self.broken = false;
         self.continue_due = false;
         self.held.clear();
     }
@@ -177,6 +188,9 @@ impl Outgoing {
     pub(crate) fn read(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize> {
         self.commit()?;
         let send = self.times.send_limit(self.deadline);
+        if let Err(error) = self.wire_mut()?.flush(&send) {
+            return Err(self.send_failed(error));
+        }
         self.wire_mut()?.read(into, limit, &send)
     }
 
@@ -202,6 +216,9 @@ impl Outgoing {
                 return Ok(data.len());
             }
             self.decide(None)?;
+        }
+        if self.broken {
+            return Err(lost());
         }
         let accepted = self.encoder.accept(data.len())?;
         let data = &data[..accepted];
@@ -261,10 +278,11 @@ impl Outgoing {
     }
 
     /// Ends the message: content shorter than was announced is an error, and costs the
-    /// connection. Nothing is sent yet that still fits in the buffer.
+    /// connection. Nothing is sent yet that still fits in the buffer. After an error the message
+    /// is as open as before.
     pub(crate) fn finish(&mut self, ahead: Option<&mut Incoming>) -> Result<()> {
         if !self.encoder.is_open() {
-            return Ok(());
+            return if self.broken { Err(lost()) } else { Ok(()) };
         }
         if self.answered {
             self.encoder = Encoder::default();
@@ -275,25 +293,21 @@ impl Outgoing {
             self.encoder = Encoder::default();
             return self.send_held();
         }
-        let (chunked, until_close) = (self.encoder.is_chunked(), self.encoder.is_until_close());
-        if let Err(error) = self.encoder.finish() {
-            self.encoder = Encoder::default();
-            self.poison(CloseReason::ContentUnfinished);
-            return Err(error);
-        }
-        if chunked {
+        if self.encoder.is_chunked() {
             if !self.held.is_empty() {
                 self.send_chunk(&[], ahead)?;
             }
-            let trailers = std::mem::take(&mut self.trailers);
-            let written = proto::write_last_chunk(self.buffer()?, &trailers);
-            self.trailers = trailers;
-            self.trailers.clear();
-            written?;
+            let wire = self.wire.as_mut().ok_or_else(|| Error::illegal_state("there is no connection"))?;
+            proto::write_last_chunk(wire.out(), &self.trailers)?;
         }
-        if until_close {
+        if self.encoder.is_until_close() {
             self.poison(CloseReason::UntilClose);
         }
+        if let Err(error) = self.encoder.finish() {
+            self.poison(CloseReason::ContentUnfinished);
+            return Err(error);
+        }
+        self.trailers.clear();
         Ok(())
     }
 
@@ -467,13 +481,23 @@ impl Outgoing {
         result.map_err(|error| self.send_failed(error))
     }
 
-    /// An error while sending costs the connection, and may say that the request can be made again.
+    /// An error while sending ends the message where it is, so that it never looks whole. It costs
+    /// the connection, and may say that the request can be made again.
     pub(crate) fn send_failed(&mut self, error: Error) -> Error {
         self.poison(CloseReason::Failed);
+        self.broken = true;
+        self.encoder = Encoder::default();
+        self.tail = None;
+        self.held.clear();
         let lost = self.repeatable && error.kind() == ErrorKind::Io;
         let error = if lost { error.retryable() } else { error };
         error.with_phase(Phase::Send)
     }
+}
+
+/// The error for who goes on with a message that could not be sent.
+fn lost() -> Error {
+    Error::new(ErrorKind::Io, "a part of the message could not be sent").with_phase(Phase::Send)
 }
 
 /// `Connection`, where the version does not say it already.
