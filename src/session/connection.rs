@@ -127,9 +127,11 @@ impl Connection {
         detach(&mut lock(&self.out), &mut self.input)
     }
 
-    /// The unread bytes of the read buffer; it is empty afterwards.
+    /// The unread bytes of the read buffer; it is empty afterwards. Inside of content, that
+    /// costs the connection.
     #[doc(alias = "drainBuffer")]
     pub fn drain_buffer(&mut self) -> Vec<u8> {
+        self.spoil_content();
         let bytes = self.input.buffer.take();
         self.input.reset();
         bytes
@@ -142,6 +144,7 @@ impl Connection {
             log::trace!("connection closed");
         }
         self.input.reset();
+        self.input.last_read = None;
     }
 
     /// Whether there is a stream. It may have been closed by the peer: see
@@ -181,7 +184,7 @@ impl Connection {
     pub fn get(&mut self) -> Result<Option<u8>> {
         let byte = self.peek()?;
         if byte.is_some() {
-            self.input.buffer.consume(1);
+            self.take(1);
         }
         Ok(byte)
     }
@@ -202,12 +205,27 @@ impl Connection {
         }
         let n = buffered.len().min(into.len());
         into[..n].copy_from_slice(&buffered[..n]);
-        self.input.buffer.consume(n);
+        self.take(n);
         Ok(n)
+    }
+
+    fn take(&mut self, n: usize) {
+        self.spoil_content();
+        self.input.buffer.consume(n);
+    }
+
+    /// Bytes are taken past the session. Where they may belong to content that was not read,
+    /// nobody can find its end any more.
+    fn spoil_content(&mut self) {
+        if !self.input.is_done() {
+            self.input.withdraw_content();
+            self.out_mut().poison(CloseReason::ContentUnread);
+        }
     }
 
     /// Reads from the stream, past the buffer. 0 is the end.
     pub fn receive(&mut self, into: &mut [u8]) -> Result<usize> {
+        self.spoil_content();
         let out = self.out_mut();
         let limit = out.times.receive_limit(out.deadline);
         let result = out.read(into, &limit).map_err(|e| e.with_phase(Phase::ReceiveBody));
@@ -408,6 +426,10 @@ impl Connection {
                 Ok(false) => out.poison(CloseReason::ContentUnread),
                 Err(_) => out.poison(CloseReason::Failed),
             }
+        }
+        // Nothing is due any more: whatever is there is no answer to the next request.
+        if input.has_input() {
+            out.poison(CloseReason::Unexpected);
         }
         if let Some(reason) = out.close_reason() {
             log::debug!("closing the connection: {reason}");

@@ -83,7 +83,7 @@ impl Incoming {
 
     /// Content still to come, where that is known.
     pub(crate) fn remaining(&self) -> Option<u64> {
-        self.decoder.remaining().map(|r| r + self.ready as u64)
+        self.decoder.remaining()
     }
 
     /// Whether bytes are buffered that belong to no content taken so far.
@@ -179,6 +179,11 @@ impl Incoming {
     /// The content that [`fill_content`](Self::fill_content) made available.
     pub(crate) fn content(&self) -> &[u8] {
         &self.buffer.filled()[..self.ready]
+    }
+
+    /// Takes back what was made available.
+    pub(crate) fn withdraw_content(&mut self) {
+        self.ready = 0;
     }
 
     /// Takes `n` bytes of it away.
@@ -303,7 +308,11 @@ impl Incoming {
             Readiness::End | Readiness::Data => {
                 self.buffer.expect_content(None);
                 let limit = Limit::stall(Duration::from_millis(50));
-                Ok(self.buffer.fill(|room| stream.read(room, &limit))? > 0)
+                match self.buffer.fill(|room| stream.read(room, &limit)) {
+                    // What is there is no whole record of the layer below.
+                    Err(error) if error.is_timeout() => Ok(false),
+                    read => Ok(read? > 0),
+                }
             }
         }
     }
