@@ -72,6 +72,12 @@ pub fn write_last_chunk(out: &mut Vec<u8>, trailers: &HeaderMap) -> Result<()> {
     Ok(())
 }
 
+/// Whether the transfer codings are `chunked`, once: the only ones that are sent.
+pub(crate) fn is_only_chunked(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all("Transfer-Encoding");
+    codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
+}
+
 /// Whether a field of this name may come behind the content (RFC 9110, 6.5.1): not if it
 /// says how the message is framed, routed, authenticated, modified or decoded, for then it
 /// comes too late or contradicts what the head said.

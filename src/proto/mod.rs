@@ -39,6 +39,7 @@ mod parse;
 mod scan;
 mod target;
 
+pub(crate) use chunked::is_only_chunked;
 pub use chunked::{ChunkHead, is_trailer_field, write_last_chunk};
 pub use decoder::{Decoder, Step};
 pub use encoder::Encoder;

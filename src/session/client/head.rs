@@ -20,7 +20,11 @@ pub(super) struct Additions<'a> {
 /// How the content of a request to be sent is framed.
 pub(super) fn request_framing(request: &Request) -> Result<Framing> {
     if !request.headers().has("transfer-encoding") {
-        return Ok(request.content_length()?.map_or(Framing::None, Framing::Length));
+        let Some(length) = request.content_length()? else { return Ok(Framing::None) };
+        if request.headers().get_all("content-length").nth(1).is_some() {
+            return Err(Error::invalid_argument("a request has one Content-Length"));
+        }
+        return Ok(Framing::Length(length));
     }
     if request.has_content_length() {
         return Err(Error::invalid_argument(
@@ -30,7 +34,7 @@ pub(super) fn request_framing(request: &Request) -> Result<Framing> {
     if request.version() == Version::Http10 {
         return Err(Error::invalid_argument("HTTP/1.0 has no Transfer-Encoding: set a Content-Length"));
     }
-    if !request.is_chunked() {
+    if !proto::is_only_chunked(request.headers()) {
         return Err(Error::invalid_argument("the only Transfer-Encoding that is sent is chunked"));
     }
     Ok(Framing::Chunked)
@@ -54,11 +58,17 @@ pub(super) fn write_head(
 fn write(out: &mut Vec<u8>, request: &Request, framing: Framing, additions: &Additions<'_>) -> Result<()> {
     let headers = request.headers();
     let version = request.version();
-    if additions.prefix.is_empty() || is_absolute(request.target()) {
+    let connects = *request.method() == Method::CONNECT;
+    if additions.prefix.is_empty() || is_absolute(request.target()) || connects {
         proto::write_request_line(out, request.method(), request.target(), version)?;
     } else {
-        // Of a server as a whole, the absolute-form has no path (RFC 9112, 3.2.4).
-        let path = if request.target() == "*" { "" } else { request.target() };
+        let path = match request.target() {
+            // Of a server as a whole, the absolute-form has no path (RFC 9112, 3.2.4).
+            "*" => "",
+            path if path.starts_with('/') => path,
+            // Behind the authority it would make another one: `http://example.com` + `@evil`.
+            _ => return Err(Error::invalid_argument("a proxy needs a target that begins with a slash")),
+        };
         let target = format!("{}{path}", additions.prefix);
         proto::write_request_line(out, request.method(), &target, version)?;
     }
