@@ -395,7 +395,10 @@ impl HttpServerSession {
         }
         let drain = (self.params.drain, self.params.drain_time);
         let (out, input) = self.connection.halves();
-        out.finish(None)?;
+        // Who wrote what could not be sent was told so.
+        if !out.is_broken() {
+            out.finish(None)?;
+        }
         if !self.facts.answered {
             out.poison(CloseReason::Failed);
         }
@@ -469,7 +472,7 @@ impl ServerSession for HttpServerSession {
             match self.wait_for_input(&limit(wait)) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
-                Err(error) if error.is_timeout() => return Ok(false),
+                Err(error) if error.is_timeout() && error.phase() == Some(Phase::Idle) => return Ok(false),
                 Err(error) => return self.connection.noting(Err(error)),
             }
         }
@@ -478,6 +481,10 @@ impl ServerSession for HttpServerSession {
     }
 
     fn receive_request(&mut self, request: &mut Request) -> Result<BodyReader<'_>> {
+        // For those who have not asked whether there is one.
+        if self.facts.answered && !self.settle()? {
+            return Err(Error::illegal_state("the connection serves no more requests"));
+        }
         self.receive_head(request)?;
         Ok(self.connection.body_reader())
     }
@@ -594,7 +601,7 @@ fn plan(facts: &Facts, response: &Response, whole: Option<u64>, unread: Option<u
     let without_content = leaves || matches!(status.as_u16(), 204 | 304);
     let chunked = whole.is_none() && headers.has("transfer-encoding");
     let said = headers.has("content-length");
-    if chunked && !response.is_chunked() {
+    if chunked && !proto::is_only_chunked(headers) {
         return Err(Error::invalid_argument("the only Transfer-Encoding that is sent is chunked"));
     }
     if chunked && said {
@@ -609,6 +616,7 @@ fn plan(facts: &Facts, response: &Response, whole: Option<u64>, unread: Option<u
     };
     let framing = match (chunked, length, facts.version) {
         _ if without_content => Framing::None,
+        _ if is_reset(response) => Framing::Length(0),
         (true, _, Version::Http11) => Framing::Chunked,
         (false, Some(length), _) => Framing::Length(length),
         (true, _, Version::Http10) | (false, None, _) => Framing::UntilClose,
@@ -627,6 +635,11 @@ fn plan(facts: &Facts, response: &Response, whole: Option<u64>, unread: Option<u
             && (facts.head && !without_content || status == StatusCode::NOT_MODIFIED),
         managed: said || options || headers.has("transfer-encoding"),
     })
+}
+
+/// 205 has no content, and says so (RFC 9110, 15.3.6).
+fn is_reset(response: &Response) -> bool {
+    response.status() == StatusCode::RESET_CONTENT
 }
 
 /// Puts the head of the final response into the buffer.
@@ -662,7 +675,7 @@ fn begin_response(
         out.begin_undecided(Tail { version: facts.version, keep_alive: plan.keep_alive });
         return Ok(());
     }
-    let discards = facts.head || plan.framing == Framing::None;
+    let discards = facts.head || plan.framing == Framing::None || is_reset(response);
     out.begin_with(if discards { Encoder::discarding() } else { Encoder::new(plan.framing) });
     if plan.leaves {
         out.poison(CloseReason::Upgraded);
