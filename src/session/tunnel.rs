@@ -24,6 +24,12 @@ pub(super) struct Within<'a> {
 }
 
 impl Within<'_> {
+    /// The time-outs of an exchange with the proxy that begins now.
+    fn timeouts(&self) -> Result<Timeouts> {
+        let total = self.deadline.remaining().map_err(|_| Error::timeout(Phase::Proxy))?;
+        Ok(Timeouts { total, ..self.timeouts })
+    }
+
     /// A part of the way begins.
     pub(super) fn observe(&self, phase: Phase) {
         if let Some(observer) = self.observer {
@@ -72,12 +78,14 @@ pub(super) fn open(
     let mut request = Request::new(Method::CONNECT, authority);
     request.headers_mut().set("Host", authority)?;
     pre_authenticate(proxy, credentials.as_deref_mut(), &mut request)?;
-    let mut session = on(dial()?, within)?;
+    let mut session = HttpClientSession::to_proxy(dial()?, within.abort)?;
     let mut response = Response::new();
     for _ in 0..ROUNDS {
         if !session.is_connected() || session.must_reconnect() {
-            session = on(dial()?, within)?;
+            session = HttpClientSession::to_proxy(dial()?, within.abort)?;
         }
+        // Each round has what the ones before have left.
+        session.set_timeouts(within.timeouts()?);
         session.send_request(&request).map_err(proxy_error)?;
         session.receive_response(&mut response).map_err(proxy_error)?;
         if response.status().is_success() {
@@ -126,14 +134,6 @@ fn proxy_error(error: Error) -> Error {
         ErrorKind::Timeout | ErrorKind::Aborted => error,
         _ => Error::new(ErrorKind::Proxy, "the proxy broke off").with_source(error).with_phase(Phase::Proxy),
     }
-}
-
-/// A session to the proxy itself, on this stream.
-fn on(stream: Stream, within: &Within<'_>) -> Result<HttpClientSession> {
-    let mut session = HttpClientSession::to_proxy(stream, within.abort)?;
-    let total = within.deadline.remaining().map_err(|_| Error::timeout(Phase::Proxy))?;
-    session.set_timeouts(Timeouts { total, ..within.timeouts });
-    Ok(session)
 }
 
 /// A stream some of whose bytes were read already.

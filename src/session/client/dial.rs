@@ -13,7 +13,7 @@ use super::super::timeouts::limited;
 use super::super::{HTTP_PORT, socks, tunnel};
 use super::host_with_port;
 use crate::auth::HttpCredentials;
-use crate::net::{self, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
+use crate::net::{self, ConnectOptions, Deadline, Resolve, Stream, SystemResolver};
 use crate::{Error, Phase, Result};
 
 /// What stands between a connected stream and the session, where that is not nothing: TLS.
@@ -142,7 +142,7 @@ impl Dialer {
             (!self.proxy.username().is_empty()).then(|| (self.proxy.username(), self.proxy.password()));
         let mut stream = self.connect(self.proxy.host(), self.proxy.port(), within)?;
         within.observe(Phase::Proxy);
-        let limit = Limit::none().until(within.deadline);
+        let limit = within.timeouts.receive_limit(within.deadline);
         socks::connect(&mut stream, target, login, &limit)?;
         Ok(stream)
     }

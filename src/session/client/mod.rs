@@ -127,6 +127,8 @@ struct Exchange {
     replay: Vec<u8>,
     /// Bytes sent on this connection when the request began.
     sent_before: u64,
+    /// The request asked for the connection to be closed behind the response.
+    closes: bool,
     /// Interim responses received.
     interim: usize,
     /// Challenges of a proxy that may still be answered.
@@ -196,6 +198,7 @@ impl HttpClientSession {
                 upgrade: false,
                 replay: Vec::new(),
                 sent_before: 0,
+                closes: false,
                 interim: 0,
                 challenges: 0,
                 asked: Request::default(),
@@ -313,9 +316,10 @@ impl HttpClientSession {
     }
 
     /// Makes a new connection to the host, closing the one there is. Blocks for at most the
-    /// connect time-out.
+    /// connect time-out. The exchange under way is forgotten.
     #[doc(alias = "connect")]
     pub fn reconnect(&mut self) -> Result<()> {
+        self.exchange.state = State::Idle;
         self.connection.close();
         self.connection.out_mut().deadline = Deadline::never();
         let result = self.connect();
@@ -379,7 +383,7 @@ impl HttpClientSession {
         let (out, input) = self.connection.halves();
         out.deadline = total;
         input.track_reads = true;
-        let served = self.exchange.state == State::Answered;
+        let served = self.idle_since().is_some();
         let reused = self.reuse();
         self.exchange.state = State::Idle;
         if !reused {
@@ -392,16 +396,24 @@ impl HttpClientSession {
     }
 
     /// Puts the head of a request into the buffer of the connection there is, without looking
-    /// whether it can be reused: for those who know that it can. `IllegalState` without a
-    /// connection, or while a response is due.
+    /// whether the server has closed it: for those who know that it has not. `IllegalState`
+    /// without a connection, while a response is due or not read to its end, and on a connection
+    /// that must not persist.
     #[doc(alias = "sendRequestImpl")]
     pub fn send_request_impl(&mut self, request: &Request) -> Result<BodyWriter<'_>> {
         if self.awaiting().is_ok() {
             return Err(Error::illegal_state("the response to the request before was not received"));
         }
         let framing = request_framing(request)?;
+        let (out, input) = self.connection.halves();
+        if out.is_sending() || !input.is_done() || input.has_input() {
+            return Err(Error::illegal_state("the exchange before has not come to its end"));
+        }
+        if let Some(reason) = out.close_reason() {
+            return Err(Error::illegal_state(format!("the connection is to be closed: {reason}")));
+        }
+        out.repeatable = false;
         self.exchange.reused = false;
-        self.connection.out_mut().repeatable = false;
         self.write_request(request, framing)?;
         Ok(self.connection.upload_writer())
     }
@@ -412,6 +424,9 @@ impl HttpClientSession {
         self.exchange.method.clone_from(request.method());
         self.exchange.upgrade = request.headers().has("upgrade");
         let keep_alive = self.connection.keep_alive();
+        // What the request says binds us too (RFC 9112, 9.6).
+        self.exchange.closes = !keep_alive
+            || request.headers().has("connection") && proto::close_after_request(request).is_some();
         let forwarded = self.dialer.route(&self.host) == Route::Forward;
         let (prefix, authorization) = if forwarded {
             (self.proxy_request_prefix(), self.proxy_authorization(request)?)
@@ -441,7 +456,7 @@ impl HttpClientSession {
         write_head(wire.out(), request, framing, &additions)?;
         // Without an announcement there is no content: writing some is an error.
         out.begin(if framing == Framing::None { Framing::Length(0) } else { framing });
-        if !keep_alive {
+        if self.exchange.closes {
             out.poison(CloseReason::AskedByClient);
         }
         self.exchange.state = State::Requested;
@@ -451,6 +466,9 @@ impl HttpClientSession {
     /// Closes after an error; the session can be used again.
     fn fail<T>(&mut self, error: Error) -> Result<T> {
         log::debug!("closing the connection: {error}");
+        if self.awaiting().is_ok() {
+            self.connection.out_mut().trailers.clear();
+        }
         self.exchange.state = State::Idle;
         self.connection.close();
         self.connection.noting(Err(error))
@@ -461,6 +479,10 @@ impl HttpClientSession {
         let (out, input) = self.connection.halves();
         if self.exchange.state == State::Peeked {
             out.abandon();
+            return Ok(());
+        }
+        // What could not be sent may have been answered all the same.
+        if out.is_broken() {
             return Ok(());
         }
         out.finish(Some(input))?;
@@ -548,10 +570,9 @@ impl HttpClientSession {
     /// Puts the request into the buffer as it was.
     fn send_replay(&mut self) -> Result<()> {
         self.connection.observe(Phase::Send);
-        let keep_alive = self.connection.keep_alive();
         let out = self.connection.out_mut();
         out.buffer()?.extend_from_slice(&self.exchange.replay);
-        if !keep_alive {
+        if self.exchange.closes {
             out.poison(CloseReason::AskedByClient);
         }
         Ok(())
@@ -588,14 +609,29 @@ impl HttpClientSession {
 
     /// Receives the final head unless `peek_response` has, and begins its content.
     fn take_response(&mut self, response: &mut Response) -> Result<()> {
-        if self.exchange.state != State::Peeked {
-            let limit = self.head_limit();
+        if self.exchange.state == State::Peeked {
+            self.exchange.state = State::Answered;
+            return Ok(());
+        }
+        // A server that answers as it reads may take the end of an upload only when we read.
+        let (out, input) = self.connection.halves();
+        if out.wire_mut()?.sent() != self.exchange.sent_before {
+            out.flush(Some(input))?;
+        }
+        let limit = self.head_limit();
+        self.final_head(&limit, response)?;
+        while self.answer_challenge(response)? {
             self.final_head(&limit, response)?;
-            while self.answer_challenge(response)? {
-                self.final_head(&limit, response)?;
-            }
         }
         self.accept(response)
+    }
+
+    /// The head of the final response came instead of 100. Its framing is decided by it, whatever
+    /// response is handed in later.
+    fn accept_peeked(&mut self, response: &Response) -> Result<()> {
+        self.accept(response)?;
+        self.exchange.state = State::Peeked;
+        Ok(())
     }
 }
 
@@ -683,9 +719,9 @@ impl HttpClientSession {
     #[doc(alias = "proxyConnect")]
     pub fn proxy_connect(&mut self) -> Result<Stream> {
         let (timeouts, abort) = (self.connection.timeouts(), self.connection.abort_handle());
-        let limit = limited(timeouts.connect).map_or(Deadline::never(), Deadline::after);
+        let after = |limit: Option<Duration>| limit.map_or(Deadline::never(), Deadline::after);
         let observer = self.connection.observer().map(|observer| &**observer);
-        let deadline = self.deadline().earlier(limit);
+        let deadline = after(timeouts.total).earlier(after(limited(timeouts.connect)));
         let within = tunnel::Within { timeouts, deadline, abort: &abort, observer };
         if !self.dialer.proxy.is_some() {
             return Err(Error::illegal_state("the session has no proxy: call set_proxy() first"));
@@ -798,14 +834,13 @@ impl ClientSession for HttpClientSession {
         if self.exchange.state == State::Peeked {
             return Ok(false);
         }
-        match self.peek(response) {
-            Ok(true) => Ok(true),
-            Ok(false) => {
-                self.exchange.state = State::Peeked;
-                Ok(false)
+        let peeked = self.peek(response).and_then(|proceed| {
+            if !proceed {
+                self.accept_peeked(response)?;
             }
-            Err(error) => self.fail(error),
-        }
+            Ok(proceed)
+        });
+        peeked.or_else(|error| self.fail(error))
     }
 
     fn flush_request(&mut self) -> Result<()> {
@@ -927,13 +962,14 @@ impl HttpClientSession {
         response: &mut Response,
     ) -> Result<()> {
         if request.headers().has("expect") && !self.peek(response)? {
-            self.exchange.state = State::Peeked;
+            self.accept_peeked(response)?;
             self.end_request()?;
             return self.take_response(response);
         }
         loop {
             let (out, input) = self.connection.halves();
-            if upload.drive(out, input)? == Drive::Ended {
+            // What came behind an interim response comes first.
+            if !input.has_input() && upload.drive(out, input)? == Drive::Ended {
                 self.end_request()?;
                 return self.take_response(response);
             }
