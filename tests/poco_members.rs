@@ -17,6 +17,7 @@ use sessile::session::{
     ClientSession, Connection, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, HttpClientSession, HttpServerSession,
     ProxyConfig, ProxyProtocol, ServerSession, ServerSessionParams, Session, Timeouts,
 };
+use sessile::web::{EndReason, ManualClock, MemoryStore, Visit, WebContext, WebSession, WebSessionManager};
 use sessile::{Error, ErrorKind};
 
 /// The classes of the reference pages and their members.
@@ -59,24 +60,11 @@ const PAGES: &[(&str, &str)] = &[
 ];
 
 /// Members whose part of the crate is still to come.
-const PENDING: &[(&str, &str)] = &[
-    (
-        "HTTPSClientSession",
-        "HTTPSClientSession abort secure serverCertificate sslSession connect proxyAuthenticate \
+const PENDING: &[(&str, &str)] = &[(
+    "HTTPSClientSession",
+    "HTTPSClientSession abort secure serverCertificate sslSession connect proxyAuthenticate \
          proxyRequestPrefix read",
-    ),
-    (
-        "WebSession",
-        "WebSession access begin clear clientAddress context created end erase find get getExpiration id set \
-         timeout onBundleStopping sessionEnds",
-    ),
-    (
-        "HttpSession",
-        "getCreationTime getId getLastAccessedTime getServletContext setMaxInactiveInterval \
-         getMaxInactiveInterval getAttribute getAttributeNames setAttribute hasAttribute removeAttribute \
-         invalidate isNew",
-    ),
-];
+)];
 
 /// A member, and a test of its counterpart.
 type Row = (&'static str, fn());
@@ -558,6 +546,175 @@ const ROWS: &[Row] = &[
         assert!(session.must_reconnect());
         ended(session, server);
     }),
+    ("WebSession::WebSession", || assert_eq!(web_session().0.attribute_names().unwrap(), [""; 0])),
+    ("WebSession::access", || {
+        let (session, clock) = web_session();
+        clock.advance(Duration::from_secs(60));
+        let before = session.expiration().unwrap();
+        session.access().unwrap();
+        assert_eq!(session.expiration().unwrap(), before + Duration::from_secs(60));
+    }),
+    ("WebSession::begin", || {
+        let (session, _) = web_session();
+        session.set("b", "2").unwrap();
+        session.set("a", "1").unwrap();
+        let names: Vec<_> = session.iter().unwrap().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "b"], "in the order of names");
+    }),
+    ("WebSession::end", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        let snapshot = session.iter().unwrap();
+        session.clear().unwrap();
+        assert_eq!(snapshot.count(), 1, "iteration is over a snapshot");
+    }),
+    ("WebSession::clear", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        session.clear().unwrap();
+        assert!(session.is_valid() && !session.has("a"));
+    }),
+    ("WebSession::clientAddress", || {
+        let manager = WebSessionManager::new(MemoryStore::new());
+        let request = Request::get("/");
+        let visit = Visit::new(&request).client_address([127, 0, 0, 9].into());
+        assert_eq!(manager.open(&visit).unwrap().client_address(), Some([127, 0, 0, 9].into()));
+    }),
+    ("WebSession::context", || assert_eq!(web_session().0.context(), &WebContext::default())),
+    ("WebSession::created", || {
+        let (session, clock) = web_session();
+        let created = session.created();
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(session.created(), created);
+    }),
+    ("WebSession::erase", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        assert!(session.erase("a").unwrap());
+        assert!(!session.erase("a").unwrap(), "a missing one is no error");
+    }),
+    ("WebSession::find", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        assert!(session.has("a") && !session.has("b"));
+    }),
+    ("WebSession::get", || {
+        let (session, _) = web_session();
+        session.set("n", 7_i64).unwrap();
+        assert_eq!(session.get::<i64>("n").unwrap(), 7);
+        assert_eq!(session.get::<i64>("m").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(session.get::<String>("n").unwrap_err().kind(), ErrorKind::BadCast);
+    }),
+    ("WebSession::getExpiration", || {
+        let (session, _) = web_session();
+        assert_eq!(session.expiration().unwrap(), session.last_accessed() + session.timeout().unwrap());
+        session.set_timeout(None);
+        assert_eq!(session.expiration(), None, "never");
+    }),
+    ("WebSession::id", || {
+        let (session, _) = web_session();
+        let id = session.id();
+        session.invalidate().unwrap();
+        assert_eq!(session.id(), id, "after the end, too");
+    }),
+    ("WebSession::set", || {
+        let (session, _) = web_session();
+        assert!(session.set("a", "1").unwrap().is_none());
+        assert_eq!(session.set("a", "2").unwrap().unwrap().as_str(), Some("1"), "the old value");
+    }),
+    ("WebSession::timeout", || assert_eq!(web_session().0.timeout(), Some(Duration::from_secs(1800)))),
+    ("WebSession::onBundleStopping", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        session.on_owner_stopping(&WebContext::new("another"));
+        assert!(session.has("a"));
+        session.on_owner_stopping(&WebContext::default());
+        assert!(session.is_valid() && !session.has("a"));
+    }),
+    ("WebSession::sessionEnds", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        let _subscription = session
+            .on_session_ends(move |ended| {
+                said.send((ended.reason(), ended.attribute::<String>("a"))).unwrap()
+            })
+            .unwrap();
+        session.invalidate().unwrap();
+        assert_eq!(heard.try_recv().unwrap(), (EndReason::Invalidated, Some("1".to_owned())));
+    }),
+    ("HttpSession::getCreationTime", || {
+        let (session, _) = web_session();
+        assert_eq!(session.creation_time().unwrap(), session.created());
+        ended_session(|session| session.creation_time().map(drop));
+    }),
+    ("HttpSession::getId", || assert_eq!(web_session().0.id().to_string().len(), 24)),
+    ("HttpSession::getLastAccessedTime", || {
+        let (session, clock) = web_session();
+        let before = session.last_accessed_time().unwrap();
+        clock.advance(Duration::from_secs(9));
+        session.set("a", "1").unwrap();
+        assert_eq!(session.last_accessed_time().unwrap(), before, "the use of attributes is no access");
+        ended_session(|session| session.last_accessed_time().map(drop));
+    }),
+    ("HttpSession::getServletContext", || {
+        let (session, _) = web_session();
+        session.invalidate().unwrap();
+        assert_eq!(session.context().name(), "", "after the end, too");
+    }),
+    ("HttpSession::setMaxInactiveInterval", || {
+        let (session, clock) = web_session();
+        session.set_max_inactive_interval(-1);
+        clock.advance(Duration::from_secs(1_000_000_000));
+        assert!(session.is_valid(), "negative is never");
+        session.set_max_inactive_interval(10);
+        assert!(!session.is_valid(), "at once");
+    }),
+    ("HttpSession::getMaxInactiveInterval", || {
+        let (session, _) = web_session();
+        session.set_timeout(None);
+        assert!(session.max_inactive_interval() < 0);
+    }),
+    ("HttpSession::getAttribute", || {
+        let (session, _) = web_session();
+        assert_eq!(session.attribute::<String>("a").unwrap(), None, "a missing one is no error");
+        ended_session(|session| session.attribute::<String>("a").map(drop));
+    }),
+    ("HttpSession::getAttributeNames", || {
+        let (session, _) = web_session();
+        session.set("b", "").unwrap();
+        session.set("a", "").unwrap();
+        assert_eq!(session.attribute_names().unwrap(), ["a", "b"]);
+        ended_session(|session| session.attribute_names().map(drop));
+    }),
+    ("HttpSession::setAttribute", || {
+        let (session, _) = web_session();
+        session.set_attribute("a", Some("1".into())).unwrap();
+        session.set_attribute("a", None).unwrap();
+        assert!(!session.has_attribute("a"), "a null value removes");
+        ended_session(|session| session.set_attribute("a", None).map(drop));
+    }),
+    ("HttpSession::hasAttribute", || {
+        let (session, _) = web_session();
+        session.set("a", "1").unwrap();
+        session.invalidate().unwrap();
+        assert!(!session.has_attribute("a"), "no error after the end");
+    }),
+    ("HttpSession::removeAttribute", || {
+        let (session, _) = web_session();
+        session.remove_attribute("missing").unwrap();
+        ended_session(|session| session.remove_attribute("a"));
+    }),
+    ("HttpSession::invalidate", || {
+        let (session, _) = web_session();
+        session.invalidate().unwrap();
+        assert_eq!(session.invalidate().unwrap_err().kind(), ErrorKind::IllegalState);
+    }),
+    ("HttpSession::isNew", || {
+        let (session, _) = web_session();
+        assert!(session.is_new().unwrap());
+        ended_session(|session| session.is_new().map(drop));
+    }),
 ];
 
 fn names(pages: &[(&str, &str)]) -> BTreeSet<String> {
@@ -598,6 +755,23 @@ fn unchallenged() -> HttpClientSession {
     let mut config = ProxyConfig::new(session.host(), session.port());
     config.set_credentials("user", "pass");
     HttpClientSession::with_proxy("origin", 80, config).unwrap()
+}
+
+/// A web session, and the clock that it obeys.
+fn web_session() -> (WebSession, ManualClock) {
+    let clock = ManualClock::new();
+    let manager = WebSessionManager::builder(MemoryStore::new()).clock(clock.clone()).build();
+    let session = manager.new_session().unwrap();
+    // The manager's last handle would end its sessions.
+    std::mem::forget(manager);
+    (session, clock)
+}
+
+/// What is `IllegalState` once the session has ended.
+fn ended_session(call: impl FnOnce(&WebSession) -> sessile::Result<()>) {
+    let (session, _) = web_session();
+    session.invalidate().unwrap();
+    assert_eq!(call(&session).unwrap_err().kind(), ErrorKind::IllegalState);
 }
 
 fn unconnected() -> HttpClientSession {
