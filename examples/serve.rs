@@ -133,12 +133,12 @@ impl Endpoint {
     }
 
     /// The methods that it takes; `None` is all of them.
-    fn methods(&self) -> Option<&'static str> {
+    fn methods(&self) -> Option<&'static [Method]> {
         match self {
             Endpoint::Echo | Endpoint::Inspect | Endpoint::Lacks(_) => None,
-            Endpoint::Upload => Some("POST"),
+            Endpoint::Upload => Some(const { &[Method::POST] }),
             Endpoint::Visitor(action) => Some(action.methods()),
-            _ => Some("GET, HEAD"),
+            _ => Some(const { &[Method::GET, Method::HEAD] }),
         }
     }
 }
@@ -156,6 +156,9 @@ fn session(rest: Option<&str>) -> Option<sessions::Action> {
 }
 
 fn decoded(part: &str) -> Option<Cow<'_, str>> {
+    if !part.contains('%') {
+        return Some(Cow::Borrowed(part));
+    }
     percent_decode_str(part).decode_utf8().ok()
 }
 
@@ -175,8 +178,9 @@ fn answer(
         return text(response, StatusCode::NOT_FOUND, "there is nothing here\n");
     };
     if let Some(methods) = endpoint.methods() {
-        if !methods.split(", ").any(|method| *request.method() == method) {
-            response.headers_mut().set("Allow", methods)?;
+        if !methods.contains(request.method()) {
+            let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
+            response.headers_mut().set("Allow", methods.join(", "))?;
             if *request.method() == Method::OPTIONS {
                 response.set_status(StatusCode::NO_CONTENT);
                 return response.send_buffer(b"");

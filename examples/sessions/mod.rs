@@ -19,12 +19,12 @@ pub enum Action {
 
 impl Action {
     /// The methods that it takes.
-    pub fn methods(&self) -> &'static str {
+    pub fn methods(&self) -> &'static [Method] {
         match self {
-            Action::Page => "GET, HEAD",
-            Action::SignOut | Action::Rotate => "POST",
-            Action::Session => "GET, HEAD, POST, DELETE",
-            Action::Attribute(_) => "DELETE",
+            Action::Page => const { &[Method::GET, Method::HEAD] },
+            Action::SignOut | Action::Rotate => const { &[Method::POST] },
+            Action::Session => const { &[Method::GET, Method::HEAD, Method::POST, Method::DELETE] },
+            Action::Attribute(_) => const { &[Method::DELETE] },
         }
     }
 }
