@@ -180,6 +180,9 @@ pub(crate) fn content_length(headers: &HeaderMap) -> Result<Option<u64>> {
 
 pub(crate) fn keep_alive(version: Version, headers: &HeaderMap) -> bool {
     let mut keep = version >= Version::Http11;
+    if !headers.has(names::CONNECTION) {
+        return keep;
+    }
     for option in headers.tokens(names::CONNECTION) {
         if option.eq_ignore_ascii_case(b"close") {
             return false;

@@ -128,7 +128,8 @@ impl Request {
     /// without the query. `*` and a CONNECT's authority are their own path.
     pub fn path(&self) -> &str {
         let target = self.path_and_query();
-        let path = target.split_once('?').map_or(target, |(path, _)| path);
+        let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
+        let path = &target[..end];
         // An empty path is "/" (RFC 9110, 4.2.3).
         if path.is_empty() { "/" } else { path }
     }

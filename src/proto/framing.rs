@@ -46,6 +46,10 @@ pub enum Framing {
 /// connection must be closed.
 pub fn request_framing(request: &Request) -> Result<Framing> {
     let headers = request.headers();
+    // 7. Neither field, as in most requests.
+    if !headers.has("Transfer-Encoding") && !headers.has("Content-Length") {
+        return Ok(Framing::None);
+    }
     match (transfer_coding(headers, request.version())?, content_length(headers, Repeated::Refused)?) {
         // 3. Both fields: "ought to be handled as an error".
         (Some(_), Some(_)) => Err(both()),

@@ -110,7 +110,9 @@ pub fn write_number_field(out: &mut Vec<u8>, name: &str, value: u64) -> Result<(
 
 /// Writes `Content-Length`.
 pub fn write_content_length(out: &mut Vec<u8>, length: u64) {
-    write_good_field(out, "Content-Length", Decimal::new(length).as_bytes());
+    out.extend_from_slice(b"Content-Length: ");
+    out.extend_from_slice(Decimal::new(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
 }
 
 /// Writes all fields of a map, in their order and spelling, but those whose names are to be

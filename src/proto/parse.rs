@@ -185,9 +185,16 @@ enum Fault {
 }
 
 /// Reads the request head that the input starts with, if it is whole, and says where it
-/// ends.
+/// ends. Nothing is in the request otherwise.
 fn first_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
-    into.clear();
+    let end = take_request(input, limits, into);
+    if !matches!(end, Ok(Some(_))) {
+        into.clear();
+    }
+    end
+}
+
+fn take_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
     let mut common = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
     let mut more = Vec::new();
     let mut parsed = httparse::Request::new(&mut []);
@@ -200,13 +207,14 @@ fn first_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Op
     let (head, fields) = (&input[..end], &*parsed.headers);
     check_size(head, method.len() + target.len() + VERSION_LEN + 2, limits)?;
     check_lines(head, fields)?;
-    into.set_method(Method::from_bytes(method.as_bytes())?);
+    let method = Method::from_bytes(method.as_bytes())?;
+    check_target(&method, target)?;
+    check_host(minor, fields)?;
+    into.set_method(method);
     into.target_mut().clear();
     into.target_mut().push_str(target);
     into.set_version(version(minor));
     load(head, fields, into.headers_mut())?;
-    check_target(into.method(), target)?;
-    check_host(minor, fields)?;
     Ok(Some(end))
 }
 
@@ -270,6 +278,7 @@ fn check_lines(head: &[u8], fields: &[Header<'_>]) -> Result<()> {
 /// Copies the field section, once, with the places of names and values in it.
 fn load(head: &[u8], fields: &[Header<'_>], into: &mut HeaderMap) -> Result<()> {
     let Some(first) = fields.first() else {
+        into.clear();
         return Ok(());
     };
     let start = span(head, first.name.as_bytes()).0;
@@ -290,7 +299,7 @@ fn span(whole: &[u8], part: &[u8]) -> (usize, usize) {
 
 /// RFC 9112, 3.2: 400 for a request without `Host`, with two, or with an invalid one.
 fn check_host(minor: u8, fields: &[Header<'_>]) -> Result<()> {
-    let is_it = |name: &str| name == "Host" || name.eq_ignore_ascii_case("Host");
+    let is_it = |name: &str| matches!(name.as_bytes(), [b'H' | b'h', b'O' | b'o', b'S' | b's', b'T' | b't']);
     let mut hosts = fields.iter().filter(|field| is_it(field.name));
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if is_host(host.value) => Ok(()),
