@@ -101,6 +101,15 @@ impl Incoming {
         Ok(self.fill(out, limit).map_err(|e| e.with_phase(Phase::Idle))? > 0)
     }
 
+    /// Parses the head that is buffered into `request`, if all of it is there.
+    pub(crate) fn buffered_request(&mut self, request: &mut Request) -> Result<bool> {
+        let Some(end) = read_request(&mut self.scanner, self.buffer.filled(), &self.limits, request)? else {
+            return Ok(false);
+        };
+        self.buffer.consume(end);
+        Ok(true)
+    }
+
     /// Reads one head and parses it into `request`. `first` is how long its first byte may
     /// take, `whole` how long all of it may take from then on.
     pub(crate) fn receive_request(

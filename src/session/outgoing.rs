@@ -235,6 +235,18 @@ impl Outgoing {
         Ok(accepted)
     }
 
+    /// Takes all of the content at once, and ends the message.
+    pub(crate) fn write_whole(&mut self, content: &[u8]) -> Result<()> {
+        // The usual case: it is what was announced, and goes behind its head.
+        if !content.is_empty() && self.encoder.remaining() == Some(content.len() as u64) {
+            self.encoder = Encoder::default();
+            self.trailers.clear();
+            return self.send(&[content], None);
+        }
+        self.write(content, None)?;
+        self.finish(None)
+    }
+
     /// Takes a part of a file as content. Where nothing has to be put around it or in between, the system moves
     /// the bytes.
     pub(crate) fn send_file(&mut self, file: &File, offset: u64, length: u64) -> Result<()> {

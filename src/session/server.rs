@@ -195,7 +195,7 @@ impl HttpServerSession {
         }
         let mut expects = false;
         // HTTP/1.0 knows no expectations (RFC 9110, 10.1.1).
-        if request.version() == Version::Http11 {
+        if request.version() == Version::Http11 && request.headers().has("expect") {
             for expectation in request.headers().tokens("expect") {
                 if !expectation.eq_ignore_ascii_case(b"100-continue") {
                     return Err(Error::unsupported("the only expectation that can be met is 100-continue")
@@ -372,13 +372,19 @@ impl HttpServerSession {
         self.facts.version = Version::Http11;
         self.facts.head = false;
         self.facts.connect = false;
-        let times = self.params.timeouts;
-        let head_timeout =
-            limited(self.params.head_timeout).map(|h| limited(times.receive).map_or(h, |r| h.min(r)));
+        let times = &self.params.timeouts;
         let (out, input) = self.connection.halves();
         input.trailers.clear();
         out.trailers.clear();
-        let result = input.receive_request(out, &limit(times.receive), head_timeout, request);
+        let result = match input.buffered_request(request) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let whole =
+                    limited(self.params.head_timeout).map(|h| limited(times.receive).map_or(h, |r| h.min(r)));
+                input.receive_request(out, &limit(times.receive), whole, request)
+            }
+            Err(error) => Err(error),
+        };
         out.deadline = times.total.map_or(Deadline::never(), Deadline::after);
         if let Err(error) = result.and_then(|()| self.accept(request)) {
             self.connection.out_mut().poison(CloseReason::from(&error));
@@ -534,9 +540,7 @@ impl ResponseSender<'_> {
         let unread = out.unread;
         let whole = Some(content.len() as u64);
         begin_response(&mut out, unread, self.facts, self.software, response, whole)?;
-        let taken = out.write(content, None)?;
-        debug_assert_eq!(taken, content.len(), "the length is that of the content");
-        out.finish(None)
+        out.write_whole(content)
     }
 
     pub(crate) fn send_interim(&mut self, response: &Response) -> Result<()> {
@@ -749,29 +753,41 @@ fn is_framing(name: &[u8]) -> bool {
     }
 }
 
-/// A second of `Date`, and its text.
-type DateLine = (u64, [u8; 29]);
+/// The line for `Date`, and the second in which it is true.
+struct DateLine {
+    from: SystemTime,
+    until: SystemTime,
+    line: [u8; 37],
+}
 
 thread_local! {
     /// Renewed once a second: formatting a date costs more than the rest of a head.
-    static DATE: RefCell<DateLine> = const { RefCell::new((u64::MAX, [0; 29])) };
+    static DATE: RefCell<DateLine> = const {
+        let line = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+        RefCell::new(DateLine { from: UNIX_EPOCH, until: UNIX_EPOCH, line })
+    };
 }
 
 fn write_date(buffer: &mut Vec<u8>) {
-    buffer.extend_from_slice(b"Date: ");
-    buffer.extend_from_slice(&http_date());
-    buffer.extend_from_slice(b"\r\n");
+    with_date_line(|line| buffer.extend_from_slice(line));
 }
 
 /// Now, as `Date` has it.
 pub(crate) fn http_date() -> [u8; 29] {
+    let mut date = [0; 29];
+    with_date_line(|line| date.copy_from_slice(&line[6..35]));
+    date
+}
+
+fn with_date_line(take: impl FnOnce(&[u8; 37])) {
     let now = SystemTime::now();
-    let second = now.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    DATE.with_borrow_mut(|(at, text)| {
-        if *at != second {
-            *at = second;
-            *text = crate::message::format_http_date(now);
+    DATE.with_borrow_mut(|date| {
+        if now < date.from || now >= date.until {
+            let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            date.from = UNIX_EPOCH + Duration::from_secs(second);
+            date.until = date.from + Duration::from_secs(1);
+            date.line[6..35].copy_from_slice(&crate::message::format_http_date(now));
         }
-        *text
-    })
+        take(&date.line);
+    });
 }
