@@ -38,13 +38,16 @@ pub(crate) fn parse_decimal(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
-    digits.iter().try_fold(0u64, |number, &digit| {
-        let value = digit.wrapping_sub(b'0');
+    let mut number = 0u64;
+    for (at, digit) in digits.iter().enumerate() {
+        let value = u64::from(digit.wrapping_sub(b'0'));
         if value > 9 {
             return None;
         }
-        number.checked_mul(10)?.checked_add(u64::from(value))
-    })
+        // Nineteen digits always have room.
+        number = if at < 19 { number * 10 + value } else { number.checked_mul(10)?.checked_add(value)? };
+    }
+    Some(number)
 }
 
 /// Hexadecimal digits only, at most sixteen of them that count.

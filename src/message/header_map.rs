@@ -252,6 +252,7 @@ impl HeaderMap {
     }
 
     /// `Name: value CRLF` for each field.
+    #[inline]
     pub(crate) fn write_to(&self, out: &mut Vec<u8>) {
         if self.plain {
             out.extend_from_slice(&self.block);
@@ -308,6 +309,7 @@ impl HeaderMap {
         self.spans.iter().position(|span| self.is_named(span, name))
     }
 
+    #[inline]
     fn put(&mut self, name: &str, value: &[u8]) -> Result<()> {
         let Some(first) = self.find(name) else {
             return self.push(name.as_bytes(), value);
@@ -346,6 +348,7 @@ impl HeaderMap {
     }
 
     /// Puts the rest of a field line behind the name that starts at `start`.
+    #[inline]
     fn finish_line(&mut self, start: usize, value: &[u8]) -> Span {
         let name_len = self.block.len() - start;
         self.block.extend_from_slice(b": ");
@@ -366,14 +369,18 @@ impl HeaderMap {
         if needed > LARGEST_BLOCK {
             return Err(Error::invalid_argument("the fields are larger than 2 GiB"));
         }
-        if needed <= self.block.capacity() {
-            return Ok(());
+        if needed > self.block.capacity() {
+            self.grow(needed);
         }
+        Ok(())
+    }
+
+    #[cold]
+    fn grow(&mut self, needed: usize) {
         let mut larger = Vec::with_capacity(needed.max(2 * self.block.capacity()).max(SMALLEST_BLOCK));
         larger.extend_from_slice(&self.block);
         self.wipe();
         self.block = larger;
-        Ok(())
     }
 
     /// Removes the fields of this name from this position on.

@@ -109,6 +109,7 @@ pub fn write_number_field(out: &mut Vec<u8>, name: &str, value: u64) -> Result<(
 }
 
 /// Writes `Content-Length`.
+#[inline]
 pub fn write_content_length(out: &mut Vec<u8>, length: u64) {
     out.extend_from_slice(b"Content-Length: ");
     out.extend_from_slice(Decimal::new(length).as_bytes());
@@ -127,6 +128,7 @@ pub fn write_fields(out: &mut Vec<u8>, headers: &HeaderMap, skip: impl Fn(&[u8])
 
 /// Writes all fields of a map, as [`write_fields`] does: one copy where the map was filled
 /// by us.
+#[inline]
 pub fn write_all_fields(out: &mut Vec<u8>, headers: &HeaderMap) -> Result<()> {
     headers.check()?;
     headers.write_to(out);
@@ -134,6 +136,7 @@ pub fn write_all_fields(out: &mut Vec<u8>, headers: &HeaderMap) -> Result<()> {
 }
 
 /// Writes the empty line behind the fields.
+#[inline]
 pub fn end_head(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }

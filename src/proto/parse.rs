@@ -300,13 +300,17 @@ fn span(whole: &[u8], part: &[u8]) -> (usize, usize) {
 /// RFC 9112, 3.2: 400 for a request without `Host`, with two, or with an invalid one.
 fn check_host(minor: u8, fields: &[Header<'_>]) -> Result<()> {
     let is_it = |name: &str| matches!(name.as_bytes(), [b'H' | b'h', b'O' | b'o', b'S' | b's', b'T' | b't']);
-    let mut hosts = fields.iter().filter(|field| is_it(field.name));
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) if is_host(host.value) => Ok(()),
-        (Some(_), None) => Err(Error::malformed("the Host field is not a host and port")),
-        (Some(_), Some(_)) => Err(Error::malformed("two Host fields in one request")),
-        (None, _) if minor == 0 => Ok(()),
-        (None, _) => Err(Error::malformed("a request of HTTP/1.1 without a Host field")),
+    let mut host = None;
+    for field in fields.iter().filter(|field| is_it(field.name)) {
+        if host.replace(field.value).is_some() {
+            return Err(Error::malformed("two Host fields in one request"));
+        }
+    }
+    match host {
+        Some(host) if is_host(host) => Ok(()),
+        Some(_) => Err(Error::malformed("the Host field is not a host and port")),
+        None if minor == 0 => Ok(()),
+        None => Err(Error::malformed("a request of HTTP/1.1 without a Host field")),
     }
 }
 

@@ -513,6 +513,7 @@ fn lost() -> Error {
 }
 
 /// `Connection`, where the version does not say it already.
+#[inline]
 pub(crate) fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: bool) {
     match (version, keep_alive) {
         (Version::Http11, true) => {}
@@ -522,6 +523,7 @@ pub(crate) fn write_connection(out: &mut Vec<u8>, version: Version, keep_alive: 
 }
 
 /// The field that says how the content is framed.
+#[inline]
 pub(crate) fn write_framing(out: &mut Vec<u8>, framing: Framing) {
     match framing {
         Framing::Length(length) => proto::write_content_length(out, length),
