@@ -458,13 +458,15 @@ impl Outgoing {
         let result = match ahead {
             None => wire.send(parts, &limit, None),
             Some(incoming) => {
-                let mut refused = false;
+                let (mut refused, mut looked) = (false, false);
                 let result = wire.send(
                     parts,
                     &limit,
                     Some((STALL_PROBE, &mut |stream| {
                         let moved = incoming.read_ahead(stream, READ_AHEAD)?;
-                        refused = moved && incoming.refusal_waits();
+                        // It may have come earlier, behind a 100.
+                        refused = (moved || !looked) && incoming.refusal_waits();
+                        looked = true;
                         Ok(match (refused, moved) {
                             (true, _) => Stalled::Stop,
                             (false, true) => Stalled::Progress,
