@@ -579,6 +579,9 @@ fn send_interim(out: &mut Outgoing, facts: &Facts, response: &Response) -> Resul
     out.flush(None)
 }
 
+/// Pipelined responses leave together up to this size.
+const MOST_BUFFERED: usize = 64 * 1024;
+
 /// What becomes of a response on the wire.
 #[derive(Debug, Clone, Copy)]
 struct Plan {
@@ -667,6 +670,10 @@ fn begin_response(
         out.poison(CloseReason::EarlyResponse);
     }
     plan.keep_alive &= out.close_reason().is_none();
+    // Heads alone would pile up for a client that sends on and on without reading.
+    if out.buffer()?.len() > MOST_BUFFERED {
+        out.flush(None)?;
+    }
     let buffer = out.buffer()?;
     let start = buffer.len();
     if let Err(error) = write_head(buffer, facts, software, response, &plan) {
