@@ -328,7 +328,8 @@ impl Connection {
         lock(&self.out).times
     }
 
-    /// Changes how long calls may take; at once, on a live connection too.
+    /// Changes how long calls may take; at once, on a live connection too. Only `total` counts
+    /// from the next exchange on.
     pub fn set_timeouts(&mut self, timeouts: Timeouts) {
         self.out_mut().times = timeouts;
     }

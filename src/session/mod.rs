@@ -293,7 +293,11 @@ pub trait ClientSession: Session {
 
     /// Sends a request with content from a reader while the response is read: for servers
     /// that answer as they read, at any volume and in constant memory. The upload moves on
-    /// whenever the returned body is read and the server has nothing to say.
+    /// whenever the returned body is read and the server has nothing to say. Where the response
+    /// ends first, or is a refusal (3xx, 4xx, 5xx), the rest of the content is not sent, and the
+    /// connection is closed.
+    ///
+    /// An error of the reader's comes out of this call, or of reading the body, as it is.
     fn exchange<'a>(
         &'a mut self,
         request: &Request,
@@ -478,7 +482,10 @@ pub trait ServerSession: Session {
     fn has_more_requests(&mut self) -> Result<bool>;
 
     /// Receives the head of a request and returns its content. An error's
-    /// [`status_hint`](Error::status_hint) is what to answer before closing.
+    /// [`status_hint`](Error::status_hint) is what to answer before closing. Blocks as
+    /// [`has_more_requests`](ServerSession::has_more_requests) does where that was not asked
+    /// before. `IllegalState` while the request before is unanswered, and on a connection that
+    /// serves no more: after an error, or a response that said `close`.
     fn receive_request(&mut self, request: &mut Request) -> Result<BodyReader<'_>>;
 
     /// Sends the head of the response and returns where its content is written. `Date`,

@@ -20,7 +20,8 @@ pub(super) struct Additions<'a> {
 /// How the content of a request to be sent is framed.
 pub(super) fn request_framing(request: &Request) -> Result<Framing> {
     if !request.headers().has("transfer-encoding") {
-        let Some(length) = request.content_length()? else { return Ok(Framing::None) };
+        let length = request.content_length().map_err(|e| Error::invalid_argument(e.to_string()))?;
+        let Some(length) = length else { return Ok(Framing::None) };
         if request.headers().get_all("content-length").nth(1).is_some() {
             return Err(Error::invalid_argument("a request has one Content-Length"));
         }
