@@ -440,6 +440,50 @@ fn a_refusal_that_came_with_an_interim_response_ends_an_exchange() {
 }
 
 #[test]
+fn a_refusal_that_came_with_the_100_ends_an_upload() {
+    let (mut session, mut far) = piped();
+    let mut request = chunked("/");
+    request.headers_mut().set("Expect", "100-continue").unwrap();
+    far.write_all(
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n",
+    )
+    .unwrap();
+    session.send_request(&request).unwrap();
+    let mut response = Response::new();
+    assert!(session.peek_response(&mut response).unwrap());
+    let started = Instant::now();
+    let mut upload = session.request_body();
+    while !upload.is_answered() {
+        upload.write_all(&[b'x'; 20_000]).unwrap();
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    session.receive_response(&mut response).unwrap();
+    assert_eq!(response.status().as_u16(), 413);
+}
+
+#[test]
+fn heads_do_not_pile_up_for_a_client_that_reads_nothing() {
+    let (near, mut far) = pair();
+    let mut params = ServerSessionParams::default();
+    params.timeouts.send = Duration::from_millis(100);
+    let mut session = HttpServerSession::new(Stream::custom(near), params).unwrap();
+    far.write_all("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n".repeat(100).as_bytes()).unwrap();
+    let mut response = Response::new();
+    response.headers_mut().set("X-Large", "x".repeat(30_000)).unwrap();
+    let mut sent = 0;
+    let error = loop {
+        assert!(session.has_more_requests().unwrap());
+        session.receive_request(&mut Request::default()).unwrap();
+        match session.send_response(&response) {
+            Ok(_) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(error.is_timeout() && sent < 10, "{sent}: {error}");
+    drop(far);
+}
+
+#[test]
 fn the_end_of_an_upload_does_not_dead_lock_with_its_answer() {
     let (mut session, mut far) = piped();
     let server = thread::spawn(move || {
