@@ -368,13 +368,13 @@ impl<'a> BodyWriter<'a> {
         lock(self.out).send_file(file, offset, length)
     }
 
-    /// The trailer fields that go behind the last chunk. Without chunked coding they are
-    /// not sent.
+    /// Sets a trailer field, which goes behind the last chunk; without chunked coding it is not
+    /// sent. `InvalidArgument` for what belongs in the head (RFC 9110, 6.5.1): framing, cookies and
+    /// so on.
     #[doc(alias = "requestTrailer")]
     #[doc(alias = "responseTrailer")]
     pub fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
-        lock(self.out).trailers.set(name, value)?;
-        Ok(())
+        lock(self.out).set_trailer(name, value)
     }
 
     /// Whether the peer has answered with a refusal already, so that the rest is not sent.

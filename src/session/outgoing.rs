@@ -280,6 +280,14 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Sets a trailer field, if it may be one.
+    pub(crate) fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
+        if !proto::is_trailer_field(name) {
+            return Err(Error::invalid_argument(format!("{name} can't be sent behind the content")));
+        }
+        self.trailers.set(name, value)
+    }
+
     /// Lets out all that was taken.
     pub(crate) fn flush(&mut self, ahead: Option<&mut Incoming>) -> Result<()> {
         if self.answered {

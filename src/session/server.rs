@@ -548,8 +548,7 @@ impl ResponseSender<'_> {
     }
 
     pub(crate) fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
-        lock(self.out).trailers.set(name, value)?;
-        Ok(())
+        lock(self.out).set_trailer(name, value)
     }
 }
 
