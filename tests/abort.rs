@@ -175,3 +175,37 @@ fn waiting_for_content_of_each_framing_can_be_aborted() {
         works_again(&mut session);
     }
 }
+
+#[test]
+fn a_connection_that_left_its_session_has_a_handle_of_its_own() {
+    let mut session = HttpClientSession::with_address(good());
+    session.send_request(&Request::get("/")).unwrap();
+    let old = session.abort_handle();
+    let mut raw = session.detach_socket().unwrap();
+    let own = raw.abort_handle();
+
+    // The session's handle stops the session alone, and a reset of that changes nothing here.
+    old.abort();
+    assert!(session.send_request(&Request::get("/")).unwrap_err().is_aborted());
+    let mut text = String::new();
+    raw.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("\r\n\r\nok"), "{text}");
+    works_again(&mut session);
+
+    own.abort();
+    assert!(!session.abort_handle().is_aborted());
+    assert!(sessile::Error::from(raw.read(&mut [0; 8]).unwrap_err()).is_aborted());
+    session.reset();
+    assert!(own.is_aborted());
+}
+
+#[test]
+fn an_abort_ends_a_detached_connection_if_it_came_before() {
+    let mut session = HttpClientSession::with_address(good());
+    session.send_request(&Request::get("/")).unwrap();
+    session.connection_mut().flush().unwrap();
+    session.abort();
+    assert!(session.detach_socket().unwrap_err().is_aborted());
+    assert!(!session.is_connected());
+    works_again(&mut session);
+}

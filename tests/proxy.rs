@@ -175,6 +175,53 @@ fn a_tunnel_keeps_the_bytes_behind_its_head() {
 }
 
 #[test]
+fn a_request_for_another_protocol_goes_through_a_tunnel_and_the_next_one_as_before() {
+    let proxy = proxy(vec![
+        act(|stream| {
+            assert!(head(stream).starts_with("GET http://origin.test:8080/before HTTP/1.1\r\n"));
+            say(stream, OK);
+        }),
+        act(|stream| {
+            let first = head(stream);
+            assert!(first.starts_with("CONNECT origin.test:8080 HTTP/1.1\r\n"), "{first}");
+            assert!(first.contains("\r\nProxy-Authorization: Basic dTpw\r\n"), "{first}");
+            say(stream, "HTTP/1.1 200 OK\r\n\r\n");
+            // Refused at first: the tunnel serves another request.
+            let refused = head(stream);
+            assert!(
+                refused.starts_with("GET /chat HTTP/1.1\r\nHost: origin.test:8080\r\n"),
+                "as if there were no proxy: {refused}"
+            );
+            assert!(!refused.contains("Proxy-Authorization"), "{refused}");
+            say(stream, "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno");
+            assert!(head(stream).starts_with("GET /chat HTTP/1.1\r\n"));
+            say(stream, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nraw");
+        }),
+        act(|stream| {
+            assert!(head(stream).starts_with("GET http://origin.test:8080/after HTTP/1.1\r\n"));
+            say(stream, OK);
+        }),
+    ]);
+    let mut session = through(&proxy, "u:p@");
+    assert_eq!(get(&mut session, "/before").unwrap(), (200, "ok".into()));
+    let mut upgrade = Request::get("/chat");
+    upgrade.headers_mut().set("Connection", "upgrade").unwrap();
+    upgrade.headers_mut().set("Upgrade", "x").unwrap();
+    for status in [426, 101] {
+        session.send_request(&upgrade).unwrap();
+        let mut response = Response::new();
+        session.receive_response(&mut response).unwrap();
+        assert_eq!(response.status().as_u16(), status);
+    }
+    let mut raw = session.detach_socket().unwrap();
+    let mut text = String::new();
+    raw.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "raw");
+    assert_eq!(get(&mut session, "/after").unwrap(), (200, "ok".into()));
+    proxy.thread.join().unwrap();
+}
+
+#[test]
 fn a_tunnel_that_is_refused_is_an_error_of_the_proxy_that_names_the_status() {
     for (answer, says) in [
         ("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", "403"),

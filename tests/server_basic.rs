@@ -588,6 +588,33 @@ fn a_detached_connection_outlives_its_handler() {
 }
 
 #[test]
+fn a_stop_that_aborts_ends_a_detached_connection_while_its_handler_runs_and_not_later() {
+    let (ended, result) = mpsc::channel();
+    let (give, take) = mpsc::channel();
+    let server = Running::with(params(), move |request, _| {
+        let mut raw = request.detach()?;
+        if request.path() == "/away" {
+            give.send(raw).unwrap();
+            return Ok(());
+        }
+        raw.write_all(b"x")?;
+        ended.send(Error::from(raw.read(&mut [0; 1]).unwrap_err()).is_aborted()).unwrap();
+        Ok(())
+    });
+    let mut away = server.connect();
+    away.get("/away");
+    let mut given = take.recv().unwrap();
+    support::until("its thread is free", || server.handle.current_connections() == 0);
+    let mut client = server.connect();
+    client.get("/");
+    assert_eq!(client.exactly(1).unwrap(), b"x");
+    server.handle.stop_all(true);
+    assert!(result.recv_timeout(Duration::from_secs(10)).unwrap());
+    given.write_all(b"raw").unwrap();
+    assert_eq!(away.exactly(3).unwrap(), b"raw");
+}
+
+#[test]
 fn a_server_runs_once_and_not_without_a_listener() {
     let mut none = HttpServer::new(params(), |_, response| response.send_buffer(b""));
     assert_eq!(none.run().unwrap_err().kind(), ErrorKind::IllegalState);

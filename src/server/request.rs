@@ -8,6 +8,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use super::HttpServerParams;
+use super::slot::Slot;
 use crate::Result;
 use crate::message::{HeaderMap, Request};
 use crate::net::Pace;
@@ -49,6 +50,7 @@ pub(crate) struct About<'a> {
     pub(crate) params: &'a HttpServerParams,
     pub(crate) client: Option<SocketAddr>,
     pub(crate) secure: bool,
+    pub(crate) slot: &'a Slot,
 }
 
 impl<'a> ServerRequest<'a> {
@@ -174,7 +176,9 @@ impl<'a> ServerRequest<'a> {
     #[doc(alias = "detachSocket")]
     #[doc(alias = "socket")]
     pub fn detach(&mut self) -> Result<Detached> {
-        self.body.detach()
+        let detached = self.body.detach()?;
+        self.about.slot.hand_over(detached.abort_handle());
+        Ok(detached)
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
         }
     };
     slot.connect(Line { socket, abort: session.abort_handle() });
-    let about = About { params: &core.params, client: job.client, secure };
+    let about = About { params: &core.params, client: job.client, secure, slot };
     let mut conversation =
         Conversation { core, slot, session, about, since: job.since, spoke: false, evicted: false };
     let reason = conversation.run(memory);

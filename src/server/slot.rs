@@ -62,6 +62,17 @@ impl Slot {
         *place = Some(line);
     }
 
+    /// The connection left its session, and is stopped by another handle: as long as its handler runs, it is
+    /// still the one to end. An abort that hit the old handle hits the new one.
+    pub(crate) fn hand_over(&self, abort: AbortHandle) {
+        if let Some(line) = lock(&self.line).as_mut() {
+            if line.abort.is_aborted() {
+                abort.abort();
+            }
+            line.abort = abort;
+        }
+    }
+
     /// The owner is done with its connection. Says whether somebody else had ended it.
     pub(crate) fn disconnect(&self) -> bool {
         let mut place = lock(&self.line);

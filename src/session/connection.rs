@@ -120,7 +120,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Gives the stream away with all that was read from it; `IllegalState` without one.
+    /// Gives the stream away with all that was read from it; `IllegalState` without one. The
+    /// connection's [`abort_handle`](Connection::abort_handle) is done with it: it has
+    /// [its own](Detached::abort_handle).
     #[doc(alias = "detachSocket")]
     #[doc(alias = "drainBuffer")]
     pub fn detach_socket(&mut self) -> Result<Detached> {
@@ -460,9 +462,11 @@ impl Default for Connection {
 
 pub(crate) fn detach(out: &mut Outgoing, input: &mut Incoming) -> Result<Detached> {
     out.flush(None)?;
-    let (times, abort) = (out.times, out.abort.clone());
     let wire = out.detach().ok_or_else(super::body::no_connection)?;
     let early = input.buffer.take();
     input.reset();
-    Ok(Detached::attached(wire.into_stream(), early, times, abort))
+    let detached = Detached::new(wire.into_stream(), early, out.times)?;
+    // An abort that came before the stream changed hands has ended it; one that comes now does not.
+    out.abort.check()?;
+    Ok(detached)
 }

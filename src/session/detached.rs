@@ -12,7 +12,8 @@ use crate::net::{AbortHandle, Deadline, Stream};
 /// in a `CONNECT` tunnel, or because the caller wants it so.
 ///
 /// Reading gives first the bytes that the session had read already, so that nothing is lost.
-/// Reads and writes keep the session's time-outs and obey its [`AbortHandle`].
+/// Reads and writes keep the session's time-outs. The handle that aborts them is
+/// [its own](Detached::abort_handle): the session's stops it no more.
 ///
 /// ```
 /// use std::io::{Read, Write};
@@ -43,12 +44,7 @@ impl Detached {
     pub fn new(mut stream: Stream, early: Vec<u8>, times: Timeouts) -> Result<Detached> {
         let abort = AbortHandle::new();
         stream.attach_abort(&abort)?;
-        Ok(Detached::attached(stream, early, times, abort))
-    }
-
-    /// The same, of a stream that obeys the handle already.
-    pub(crate) fn attached(stream: Stream, early: Vec<u8>, times: Timeouts, abort: AbortHandle) -> Detached {
-        Detached { stream, early, taken: 0, times, abort }
+        Ok(Detached { stream, early, taken: 0, times, abort })
     }
 
     /// The bytes that were read before and not taken yet.
@@ -88,7 +84,7 @@ impl Detached {
         self.stream.peer_addr()
     }
 
-    /// Ends blocked calls from another thread.
+    /// Ends blocked calls from another thread. A new handle, that nobody has yet.
     pub fn abort_handle(&self) -> AbortHandle {
         self.abort.clone()
     }

@@ -200,7 +200,9 @@ pub trait Session: Send {
     }
 
     /// Takes the connection out of the session, with what was already read from it.
-    /// `IllegalState` without one.
+    /// `IllegalState` without one. From then on the session's handle to
+    /// [abort](Session::abort_handle) stops the session's next connection, not this one, which
+    /// has [its own](Detached::abort_handle).
     #[doc(alias = "detachSocket")]
     fn detach_socket(&mut self) -> Result<Detached> {
         self.connection_mut().detach_socket()
@@ -254,7 +256,8 @@ pub trait ClientSession: Session {
     /// The request is not changed; `Host`, `Connection` and what a proxy needs are added on
     /// the wire. Content needs `Content-Length` or chunked coding
     /// ([`set_chunked`](crate::message::Message::set_chunked)): writing without is
-    /// `InvalidArgument`.
+    /// `InvalidArgument`. A request for another protocol (`Upgrade`) goes through a tunnel, where
+    /// the proxy would get others itself.
     ///
     /// After an error the session has no connection, and makes one for the next request.
     #[doc(alias = "sendRequest")]

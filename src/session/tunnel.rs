@@ -89,7 +89,8 @@ pub(super) fn open(
         session.send_request(&request).map_err(proxy_error)?;
         session.receive_response(&mut response).map_err(proxy_error)?;
         if response.status().is_success() {
-            let (stream, early) = session.detach_socket()?.into_parts();
+            let (mut stream, early) = session.detach_socket()?.into_parts();
+            stream.attach_abort(within.abort)?;
             return Ok(if early.is_empty() {
                 stream
             } else {

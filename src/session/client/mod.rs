@@ -110,6 +110,8 @@ pub struct HttpClientSession {
     exchange: Exchange,
     /// How long the server said it keeps an idle connection.
     server_keep_alive: Option<Duration>,
+    /// The proxy passes bytes on, on this connection, although it would get requests itself.
+    tunnelled: bool,
 }
 
 type OnInterim = Box<dyn FnMut(&Response) + Send>;
@@ -204,6 +206,7 @@ impl HttpClientSession {
                 asked: Request::default(),
             },
             server_keep_alive: None,
+            tunnelled: false,
         }
     }
 
@@ -337,6 +340,7 @@ impl HttpClientSession {
         log::debug!("connected to {}:{}", self.host, self.port);
         self.connection.attach_socket(stream)?;
         self.server_keep_alive = None;
+        self.tunnelled = false;
         Ok(())
     }
 
@@ -384,15 +388,32 @@ impl HttpClientSession {
         out.deadline = total;
         input.track_reads = true;
         let served = self.idle_since().is_some();
-        let reused = self.reuse();
+        let mut reused = self.reuse();
         self.exchange.state = State::Idle;
-        if !reused {
+        if self.needs_tunnel(request, reused) {
+            reused = false;
+            self.proxy_tunnel()?;
+        } else if !reused {
             self.connect()?;
         }
         self.exchange.reused = reused && served;
         self.connection.observe(Phase::Send);
         self.connection.out_mut().repeatable = self.exchange.reused && request.method().is_idempotent();
         self.write_request(request, framing)
+    }
+
+    /// Whether this request asks for another protocol where the proxy would get it: `Upgrade` goes no
+    /// further than the next hop (RFC 9110, 7.8), and it is the server that is to switch.
+    fn needs_tunnel(&self, request: &Request, reused: bool) -> bool {
+        self.dialer.route(&self.host) == Route::Forward
+            && !self.host.is_empty()
+            && !(reused && self.tunnelled)
+            && request.headers().has("upgrade")
+    }
+
+    /// Whether the proxy gets the requests themselves.
+    fn forwards(&self) -> bool {
+        self.dialer.route(&self.host) == Route::Forward && !(self.tunnelled && self.connection.is_connected())
     }
 
     /// Puts the head of a request into the buffer of the connection there is, without looking
@@ -427,7 +448,7 @@ impl HttpClientSession {
         // What the request says binds us too (RFC 9112, 9.6).
         self.exchange.closes = !keep_alive
             || request.headers().has("connection") && proto::close_after_request(request).is_some();
-        let forwarded = self.dialer.route(&self.host) == Route::Forward;
+        let forwarded = self.forwards();
         let (prefix, authorization) = if forwarded {
             (self.proxy_request_prefix(), self.proxy_authorization(request)?)
         } else {
@@ -563,7 +584,12 @@ impl HttpClientSession {
         log::debug!("the reused connection was closed before the response: making the request once more");
         self.exchange.reused = false;
         self.connection.close();
-        self.connect()?;
+        if self.tunnelled {
+            self.proxy_tunnel()?;
+            self.exchange.state = State::Requested;
+        } else {
+            self.connect()?;
+        }
         self.send_replay()
     }
 
@@ -641,7 +667,7 @@ impl HttpClientSession {
     /// unless the scheme implies it. Empty where there is no proxy, or a tunnel.
     #[doc(alias = "proxyRequestPrefix")]
     pub fn proxy_request_prefix(&self) -> String {
-        if self.dialer.route(&self.host) != Route::Forward {
+        if !self.forwards() {
             return String::new();
         }
         let scheme = if self.dialer.layer.is_some() { "https" } else { "http" };
@@ -653,7 +679,7 @@ impl HttpClientSession {
     /// does not get the request itself, or where there is no user name.
     #[doc(alias = "proxyAuthenticate")]
     pub fn proxy_authenticate(&mut self, request: &mut Request) -> Result<()> {
-        if self.dialer.route(&self.host) != Route::Forward {
+        if !self.forwards() {
             return Ok(());
         }
         let proxy = self.dialer.proxy.clone();
@@ -734,7 +760,9 @@ impl HttpClientSession {
     pub fn proxy_tunnel(&mut self) -> Result<()> {
         let stream = self.proxy_connect()?;
         self.exchange.state = State::Idle;
-        self.connection.attach_socket(stream)
+        self.connection.attach_socket(stream)?;
+        self.tunnelled = true;
+        Ok(())
     }
 
     /// The value of `Proxy-Authorization` that a request goes with.
