@@ -11,6 +11,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use sessile::auth::HttpCredentials;
 use sessile::message::{Request, Response, StatusCode};
 use sessile::net::{Socket, Stream, pair};
 use sessile::server::HttpServerParams;
@@ -133,6 +134,95 @@ fn a_refusal_is_an_error_with_its_code_and_the_response() {
     assert_eq!(WebSocketErrorKind::of(&error), Some(WebSocketErrorKind::NoHandshake));
     assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert_eq!(WebSocketErrorKind::of(&server.join().unwrap()), Some(WebSocketErrorKind::Origin));
+}
+
+#[test]
+fn a_challenge_is_answered_with_credentials_once_and_a_refusal_is_code_6() {
+    let server = Running::with(HttpServerParams::new(), |request, response| {
+        if request.headers().get("Authorization") != Some("Basic YTpi") {
+            response.set_status_and_reason(StatusCode::UNAUTHORIZED);
+            response.headers_mut().set("WWW-Authenticate", "Basic realm=\"chat\"")?;
+            return response.send_buffer(b"who?");
+        }
+        let socket = WebSocket::accept(request, response, &AcceptOptions::new())?;
+        socket.send_text("welcome")
+    });
+    let mut session = HttpClientSession::new("127.0.0.1", server.address.port());
+    let (mut request, mut response) = (Request::get("/"), Response::new());
+    let error = WebSocket::connect(&mut session, &mut request, &mut response).unwrap_err();
+    assert_eq!((error.kind(), response.status().as_u16()), (ErrorKind::NotAuthenticated, 401));
+    assert_eq!(WebSocketErrorKind::of(&error).unwrap().code(), Some(6));
+
+    let mut wrong = HttpCredentials::new("a", "wrong");
+    let error =
+        WebSocket::connect_with_credentials(&mut session, &mut Request::get("/"), &mut response, &mut wrong);
+    assert_eq!(WebSocketErrorKind::of(&error.unwrap_err()), Some(WebSocketErrorKind::Unauthorized));
+
+    let mut right = HttpCredentials::new("a", "b");
+    for _ in 0..2 {
+        let mut request = Request::get("/");
+        let mut socket =
+            WebSocket::connect_with_credentials(&mut session, &mut request, &mut response, &mut right)
+                .unwrap();
+        assert_eq!(socket.receive_message().unwrap(), Some(text("welcome")));
+    }
+}
+
+#[test]
+fn a_session_and_its_handle_to_abort_are_free_of_the_web_socket() {
+    let server = echo();
+    let mut session = HttpClientSession::new("127.0.0.1", server.address.port());
+    let old = session.abort_handle();
+    let mut socket = WebSocket::connect(&mut session, &mut Request::get("/"), &mut Response::new()).unwrap();
+    old.abort();
+    socket.send_text("still there?").unwrap();
+    assert_eq!(socket.receive_message().unwrap(), Some(text("still there?")));
+    socket.abort_handle().unwrap().abort();
+    assert!(socket.receive_message().unwrap_err().is_aborted());
+}
+
+#[test]
+fn an_idle_peer_answers_a_ping_and_one_that_is_gone_does_not() {
+    let (mut client, mut server) = connected(true);
+    server.set_timeouts(Timeouts::all(Duration::from_millis(50)));
+    assert!(server.receive_message().unwrap_err().is_timeout());
+    assert!(!server.awaits_pong());
+    server.send_ping(b"there?").unwrap();
+    assert!(server.awaits_pong());
+    client.set_timeouts(Timeouts::all(Duration::from_millis(50)));
+    assert!(client.receive_message().unwrap_err().is_timeout(), "it has answered the ping");
+    assert!(server.receive_message().unwrap_err().is_timeout());
+    assert!(!server.awaits_pong());
+    server.sender().send_ping(b"and now?").unwrap();
+    assert!(server.receive_message().unwrap_err().is_timeout());
+    assert!(server.awaits_pong());
+}
+
+#[test]
+fn pings_whose_answers_nobody_reads_hold_the_reader_no_longer_than_the_send_time_out() {
+    for answer in [true, false] {
+        let (client, mut server) = connected(true);
+        server.set_timeouts(Timeouts::all(Duration::from_millis(200)));
+        server.set_answer_pings(answer);
+        let flood = thread::spawn(move || {
+            // More than the stream holds, and nothing is read: the answers back up.
+            let sent = (0..5000).try_for_each(|_| client.send_ping(&[0; 125]));
+            let _ = sent.and_then(|()| client.send_text("done"));
+            client
+        });
+        let start = Instant::now();
+        let received = server.receive_message();
+        assert!(start.elapsed() < Duration::from_secs(10));
+        if answer {
+            assert!(received.unwrap_err().is_timeout());
+            assert!(start.elapsed() >= Duration::from_millis(200));
+            assert!(server.send_text("x").is_err(), "a pong was sent in part");
+        } else {
+            assert_eq!(received.unwrap(), Some(text("done")));
+        }
+        drop(server);
+        flood.join().unwrap();
+    }
 }
 
 #[test]

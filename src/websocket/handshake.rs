@@ -99,12 +99,7 @@ impl AcceptOptions {
         let allowed = match &self.origins {
             Origins::Any => true,
             Origins::Listed(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin)),
-            Origins::SameHost => {
-                let authority = memchr::memmem::find(origin, b"://").map(|at| &origin[at + 3..]);
-                authority
-                    .zip(headers.get_bytes("Host"))
-                    .is_some_and(|(page, host)| page.eq_ignore_ascii_case(host))
-            }
+            Origins::SameHost => headers.get_bytes("Host").is_some_and(|host| is_of_host(origin, host)),
         };
         if allowed && origins.next().is_none() {
             return Ok(());
@@ -247,6 +242,21 @@ fn check_request(request: &Request) -> Result<&str> {
     }
 }
 
+/// Whether an origin is that of a page on this host. A port that the page's scheme implies may
+/// stand in either or not.
+fn is_of_host(origin: &[u8], host: &[u8]) -> bool {
+    let Some(at) = memchr::memmem::find(origin, b"://") else { return false };
+    let implied: &[u8] = match &origin[..at] {
+        b"http" => b":80",
+        b"https" => b":443",
+        _ => b"",
+    };
+    let page = &origin[at + 3..];
+    let without =
+        |authority: &[u8]| authority.strip_suffix(implied).unwrap_or(authority).to_ascii_lowercase();
+    !page.is_empty() && without(page) == without(host)
+}
+
 fn says_upgrade(headers: &HeaderMap) -> bool {
     headers.has_token("Connection", "upgrade") && headers.has_token("Upgrade", "websocket")
 }
@@ -351,6 +361,24 @@ mod tests {
         };
         for origin in ["http://example.com:8080", "https://EXAMPLE.com:8080"] {
             assert!(accepted(AcceptOptions::new(), origin), "{origin}");
+        }
+        for (origin, host, same) in [
+            ("http://a.com", "a.com", true),
+            ("http://a.com", "a.com:80", true),
+            ("http://a.com:80", "a.com", true),
+            ("https://a.com", "a.com:443", true),
+            ("https://a.com", "a.com", true),
+            ("https://a.com", "a.com:80", false),
+            ("http://a.com", "a.com:443", false),
+            ("http://[::1]", "[::1]:80", true),
+            ("http://[::80]", "[::80]", true),
+            ("file://", "a.com", false),
+            ("file://", "+", false),
+            ("null", "null", false),
+        ] {
+            let request = request(&[("Host", host), ("Origin", origin)]);
+            let accepted = AcceptOptions::new().accept(&request, &mut Response::new()).is_ok();
+            assert_eq!(accepted, same, "{origin} {host}");
         }
         for origin in ["http://example.com", "http://evil.com", "null", "http://example.com:8080.evil.com"] {
             assert!(!accepted(AcceptOptions::new(), origin), "{origin}");

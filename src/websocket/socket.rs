@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::error::WebSocketErrorKind;
 use super::frame::{CloseCode, CloseFrame, Frame, FrameFlags, Mode, Opcode};
@@ -17,11 +17,12 @@ use super::halves::{self, Control};
 use super::handshake::{AcceptOptions, ClientHandshake, refuse};
 use super::incoming::Incoming;
 use super::outgoing::Outgoing;
+use crate::auth::HttpCredentials;
 use crate::message::{Request, Response, StatusCode};
 use crate::net::{AbortHandle, Deadline};
 use crate::server::{ServerRequest, ServerResponse};
 use crate::session::{ClientSession, Detached, Timeouts};
-use crate::{Error, Phase, Result};
+use crate::{Error, ErrorKind, Phase, Result};
 
 /// A WebSocket connection: frames, or whole messages, in both directions.
 ///
@@ -131,7 +132,10 @@ impl WebSocket {
     ///
     /// The request gets the fields of a handshake; subprotocols are offered by its own
     /// `Sec-WebSocket-Protocol`. `response` holds what the server answered, also where it
-    /// refused: [`WebSocketErrorKind`] says how.
+    /// refused: [`WebSocketErrorKind`] says how. A proxy is asked for a tunnel.
+    ///
+    /// The session is free for other requests then. Its handle to abort does not reach the
+    /// WebSocket, which has [its own](WebSocket::abort_handle).
     ///
     /// ```no_run
     /// use sessile::message::{Request, Response};
@@ -168,6 +172,47 @@ impl WebSocket {
         Ok(WebSocket::new(session.detach_socket()?, Mode::Client).with_protocol(protocol))
     }
 
+    /// The same for a server that wants credentials: its challenge (401) is answered. What
+    /// the credentials know of an earlier challenge goes along at once.
+    ///
+    /// ```no_run
+    /// use sessile::auth::HttpCredentials;
+    /// use sessile::message::{Request, Response};
+    /// use sessile::session::HttpClientSession;
+    /// use sessile::websocket::WebSocket;
+    ///
+    /// let mut session = HttpClientSession::new("example.com", 80);
+    /// let mut user = HttpCredentials::new("alice", "wonder");
+    /// let (mut request, mut response) = (Request::get("/chat"), Response::new());
+    /// WebSocket::connect_with_credentials(&mut session, &mut request, &mut response, &mut user)?;
+    /// # Ok::<(), sessile::Error>(())
+    /// ```
+    #[doc(alias = "WebSocket")]
+    pub fn connect_with_credentials(
+        session: &mut dyn ClientSession,
+        request: &mut Request,
+        response: &mut Response,
+        credentials: &mut HttpCredentials,
+    ) -> Result<WebSocket> {
+        credentials.set_time(SystemTime::now());
+        credentials.update_auth_info(request)?;
+        for _ in 0..CHALLENGES {
+            match WebSocket::connect(session, request, response) {
+                Err(error) if WebSocketErrorKind::of(&error) == Some(WebSocketErrorKind::Unauthorized) => {
+                    match credentials.authenticate(request, response) {
+                        Ok(Some(_)) => {}
+                        // The server knows no such user, or asks in a way that nobody here knows.
+                        Ok(None) => return Err(error),
+                        Err(other) if other.kind() == ErrorKind::NotAuthenticated => return Err(error),
+                        Err(other) => return Err(other),
+                    }
+                }
+                result => return result,
+            }
+        }
+        WebSocket::connect(session, request, response)
+    }
+
     /// Gives it bytes that were read behind the handshake's last byte: they come first.
     #[must_use]
     pub fn with_buffered(mut self, bytes: Vec<u8>) -> WebSocket {
@@ -198,6 +243,26 @@ impl WebSocket {
         self.incoming.max_payload
     }
 
+    /// Whether a ping was sent, by whatever handle, and no pong has come since. After a receive
+    /// time-out this tells a peer that has nothing to say, and can be asked by a ping, from one
+    /// that was asked and is gone.
+    ///
+    /// ```no_run
+    /// # fn speak(mut socket: sessile::websocket::WebSocket) -> sessile::Result<()> {
+    /// loop {
+    ///     match socket.receive_message() {
+    ///         Ok(Some(message)) => println!("{message:?}"),
+    ///         Ok(None) => return Ok(()),
+    ///         Err(error) if error.is_timeout() && !socket.awaits_pong() => socket.send_ping(b"")?,
+    ///         Err(error) => return Err(error),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    pub fn awaits_pong(&self) -> bool {
+        self.sender.shared.awaits_pong.load(Ordering::SeqCst)
+    }
+
     /// Sets how large a frame or message may be. A larger one is an error, and the peer is
     /// told so (1009).
     #[doc(alias = "setMaxPayloadSize")]
@@ -207,6 +272,11 @@ impl WebSocket {
 
     /// Whether pings are answered when they are received: they are, unless this is switched
     /// off. They are given to the caller of `receive_frame` in either case.
+    ///
+    /// An answer is sent by the thread that reads, which waits while the peer takes nothing. A
+    /// peer that sends pings, and does the same, may wait for us at that moment: the send time-out
+    /// of one of the two then ends it. A program that must go on reading whatever the peer does
+    /// switches this off and answers from another thread.
     pub fn set_answer_pings(&mut self, answer: bool) {
         self.answer_pings = answer;
     }
@@ -410,6 +480,10 @@ impl WebSocket {
     fn react(&mut self, flags: FrameFlags) -> Result<()> {
         match flags.opcode() {
             Some(Opcode::Ping) if self.answer_pings => self.sender.answer_ping(self.incoming.payload()),
+            Some(Opcode::Pong) => {
+                self.sender.shared.awaits_pong.store(false, Ordering::SeqCst);
+                Ok(())
+            }
             Some(Opcode::Close) => {
                 if !self.sender.is_closed() {
                     // A peer that closes need not wait for the answer.
@@ -458,6 +532,9 @@ impl fmt::Debug for WebSocket {
     }
 }
 
+/// How often a challenge is answered: NTLM needs it twice, and a stale nonce once more.
+const CHALLENGES: usize = 3;
+
 /// Sends on a [`WebSocket`], from any thread; clones send on the same one.
 ///
 /// A call blocks while another one sends, and while the peer takes nothing, up to the
@@ -485,6 +562,7 @@ struct Shared {
     // The latest ping that is not answered yet. The reading thread leaves it here when
     // another one is busy sending, perhaps for long: what the peer sends is still read.
     ping: Mutex<Option<Vec<u8>>>,
+    awaits_pong: AtomicBool,
 }
 
 struct Sending {
@@ -496,7 +574,12 @@ struct Sending {
 impl WebSocketSender {
     fn new(writer: Box<dyn Write + Send>, mode: Mode) -> WebSocketSender {
         let sending = Mutex::new(Sending { writer: Some(writer), outgoing: Outgoing::new(mode) });
-        let shared = Shared { sending, over: AtomicBool::new(false), ping: Mutex::new(None) };
+        let shared = Shared {
+            sending,
+            over: AtomicBool::new(false),
+            ping: Mutex::new(None),
+            awaits_pong: AtomicBool::new(false),
+        };
         WebSocketSender { mode, shared: Arc::new(shared) }
     }
 
@@ -506,6 +589,9 @@ impl WebSocketSender {
     pub fn send_frame(&self, payload: &[u8], flags: FrameFlags) -> Result<()> {
         if self.shared.over.load(Ordering::SeqCst) {
             return Err(Error::illegal_state("the WebSocket was dropped"));
+        }
+        if flags.opcode() == Some(Opcode::Ping) {
+            self.shared.awaits_pong.store(true, Ordering::SeqCst);
         }
         let result = lock(&self.shared.sending).send(payload, flags);
         self.tidy()?;
