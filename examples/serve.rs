@@ -9,6 +9,8 @@
 
 mod args;
 mod sessions;
+#[cfg(feature = "websocket")]
+mod web_socket;
 
 use std::borrow::Cow;
 use std::io::{self, BufRead, Write};
@@ -25,8 +27,6 @@ use sessile::Result;
 use sessile::message::{HeaderMap, Method, StatusCode};
 use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
 use sessile::web::{MultipartReader, WebSessionManager};
-#[cfg(feature = "websocket")]
-use sessile::websocket::{AcceptOptions, Message, WebSocket};
 use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -76,7 +76,11 @@ fn serve(options: Options) -> Result<()> {
         // The first signal gives requests time to finish, the next one none.
         for (n, _) in signals.forever().enumerate() {
             let handle = handle.clone();
-            thread::spawn(move || handle.shutdown(if n == 0 { GRACE } else { Duration::ZERO }));
+            thread::spawn(move || {
+                #[cfg(feature = "websocket")]
+                web_socket::close_all();
+                handle.shutdown(if n == 0 { GRACE } else { Duration::ZERO })
+            });
         }
     });
     if let Some(address) = server.local_addr() {
@@ -221,7 +225,7 @@ fn answer(
         },
         Endpoint::Upload => upload(request, response),
         #[cfg(feature = "websocket")]
-        Endpoint::WebSocket => web_socket(request, response),
+        Endpoint::WebSocket => web_socket::echo(request, response),
         Endpoint::Lacks(what) => {
             text(response, StatusCode::NOT_IMPLEMENTED, &format!("this build lacks {what}\n"))
         }
@@ -298,19 +302,6 @@ fn upload(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
     }
     response.set_content_type("application/json");
     response.send_buffer(format!("[{}]", parts.join(",")).as_bytes())
-}
-
-/// Sends every message back.
-#[cfg(feature = "websocket")]
-fn web_socket(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
-    let mut socket = WebSocket::accept(request, response, &AcceptOptions::new())?;
-    while let Some(message) = socket.receive_message()? {
-        match message {
-            Message::Text(text) => socket.send_text(&text)?,
-            Message::Binary(bytes) => socket.send_binary(&bytes)?,
-        }
-    }
-    Ok(())
 }
 
 /// Sends `n` bytes, of which byte i is `i % 251`.

@@ -143,11 +143,17 @@ fn page(session: &WebSession, response: &mut ServerResponse<'_>) -> Result<()> {
         .replace("{visits}", &visits.to_string())
         .replace("{times}", if visits == 1 { "time" } else { "times" })
         .replace("{id}", &session.id().to_string())
-        .replace("{token}", &session.csrf_token()?);
+        .replace("{token}", &session.csrf_token()?)
+        .replace("{chat}", CHAT);
     response.set_content_type("text/html; charset=utf-8");
     response.headers_mut().set("Cache-Control", "no-store")?;
     response.send_buffer(text.as_bytes())
 }
+
+#[cfg(feature = "websocket")]
+use super::web_socket::CHAT;
+#[cfg(not(feature = "websocket"))]
+const CHAT: &str = "";
 
 const PAGE: &str = r#"<!doctype html>
 <html lang="en">
@@ -172,6 +178,8 @@ const PAGE: &str = r#"<!doctype html>
   a { color: var(--link); }
   button { margin-top: .75rem; padding: .4rem .9rem; font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: .5rem; cursor: pointer; }
   button:hover { border-color: var(--link); }
+  input { padding: .4rem .6rem; font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: .5rem; }
+  #log { margin: .75rem 0 0; padding-left: 1.25rem; overflow-wrap: anywhere; }
   @media (max-width: 32rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
 </style>
 <main>
@@ -201,5 +209,5 @@ const PAGE: &str = r#"<!doctype html>
       <dt><a href="/status/418">/status/CODE</a></dt><dd>an empty response of that status</dd>
     </dl>
   </section>
-</main>
+{chat}</main>
 "#;

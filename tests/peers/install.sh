@@ -16,6 +16,8 @@ module() { # module PYTHON_MODULE PACKAGE
 need curl curl
 need nginx nginx-light
 need /usr/bin/python3 python3
+need chromium chromium
+need chromedriver chromium-driver
 module requests python3-requests
 module websockets python3-websockets
 
