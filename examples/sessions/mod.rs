@@ -9,7 +9,7 @@ use sessile::web::{FileStore, MemoryStore, Value, Visitor, WebSession, WebSessio
 use sessile::{Error, ErrorKind, Result};
 
 /// What is asked of the visitor's session.
-pub enum Action {
+pub(crate) enum Action {
     Page,
     SignOut,
     Session,
@@ -19,7 +19,7 @@ pub enum Action {
 
 impl Action {
     /// The methods that it takes.
-    pub fn methods(&self) -> &'static [Method] {
+    pub(crate) fn methods(&self) -> &'static [Method] {
         match self {
             Action::Page => const { &[Method::GET, Method::HEAD] },
             Action::SignOut | Action::Rotate => const { &[Method::POST] },
@@ -30,7 +30,7 @@ impl Action {
 }
 
 /// The sessions of the site, in the store that a URL names.
-pub fn manager(store: &str, timeout: Duration) -> Result<WebSessionManager> {
+pub(crate) fn manager(store: &str, timeout: Duration) -> Result<WebSessionManager> {
     let builder = match store.split_once(':') {
         Some(("memory", _)) => WebSessionManager::builder(MemoryStore::new()),
         Some(("file", folder)) => WebSessionManager::builder(FileStore::open(folder)?),
@@ -40,7 +40,7 @@ pub fn manager(store: &str, timeout: Duration) -> Result<WebSessionManager> {
 }
 
 /// Does what is asked for.
-pub fn answer(
+pub(crate) fn answer(
     action: &Action,
     request: &mut ServerRequest<'_>,
     response: &mut ServerResponse<'_>,
