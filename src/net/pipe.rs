@@ -138,6 +138,20 @@ impl Transport for Pipe {
         Ok(taken)
     }
 
+    fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.abort.check()?;
+        let mut state = self.outgoing.lock();
+        let n = if state.refused || state.ended {
+            0
+        } else {
+            bytes.len().min(self.outgoing.most - state.bytes.len())
+        };
+        state.bytes.extend(&bytes[..n]);
+        drop(state);
+        self.outgoing.changed.notify_all();
+        Ok(n)
+    }
+
     fn peek_nowait(&mut self) -> Result<Readiness> {
         self.abort.check()?;
         let state = self.incoming.lock();
@@ -300,6 +314,20 @@ impl Transport for Counting {
     fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize> {
         self.counts.0.writes.fetch_add(1, Ordering::Relaxed);
         let n = self.stream.write_vectored(parts, limit)?;
+        self.counts.0.bytes_written.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.stream.is_flushed()
+    }
+
+    fn flush_some(&mut self, limit: &Limit) -> Result<()> {
+        self.stream.flush_some(limit)
+    }
+
+    fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
+        let n = self.stream.write_nowait(bytes)?;
         self.counts.0.bytes_written.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }

@@ -253,6 +253,26 @@ impl Socket {
         seen
     }
 
+    /// Writes what the system takes without waiting, and says how much that was.
+    #[cfg_attr(not(feature = "_tls"), allow(dead_code, reason = "TLS says goodbye with it"))]
+    pub(crate) fn write_nowait(&self, bytes: &[u8]) -> Result<usize> {
+        self.abort.check()?;
+        match self.send_nowait(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            sent => sent.map_err(failed),
+        }
+    }
+
+    fn send_nowait(&self, bytes: &[u8]) -> io::Result<usize> {
+        if let Some(dont_wait) = DONT_WAIT {
+            return self.inner.os.send_with_flags(bytes, SILENT | dont_wait);
+        }
+        self.inner.os.set_nonblocking(true)?;
+        let sent = self.inner.os.send_with_flags(bytes, SILENT);
+        self.inner.os.set_nonblocking(false)?;
+        sent
+    }
+
     /// Ends one side or both: the peer reads an end, a thread that waits here is woken. A
     /// socket whose connection is gone already is no error.
     #[doc(alias = "shutdownSend")]

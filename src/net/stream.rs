@@ -105,11 +105,30 @@ pub trait Transport: Send + fmt::Debug {
     fn read(&mut self, buf: &mut [u8], limit: &Limit) -> Result<usize>;
 
     /// Writes some of these parts, in their order, and says how many bytes that was. Waits only while nothing
-    /// can be taken. Bytes that were taken are on their way: there is no flush.
+    /// can be taken. A transport that gathers what it takes gives it away when it is
+    /// [told to](Transport::flush_some), and before a read that waits.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize>;
 
-    /// Looks at what a read would find, without waiting and without taking it. A connection is
-    /// looked at before it is used again; where this can't be told, say [`Readiness::Nothing`].
+    /// Whether everything that was taken is on its way. Only those who gather have more to say than yes.
+    fn is_flushed(&self) -> bool {
+        true
+    }
+
+    /// Gives away some of what was taken. Waits only while nothing of it can leave.
+    fn flush_some(&mut self, limit: &Limit) -> Result<()> {
+        let _ = limit;
+        Ok(())
+    }
+
+    /// Writes what can be taken without any waiting, and says how many bytes that was: a last word before the
+    /// transport is dropped. Where this can't be told, nothing is taken.
+    fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
+        let _ = bytes;
+        Ok(0)
+    }
+
+    /// Looks at what a read would find, without waiting and without taking it. A connection is looked at before it
+    /// is used again; where this can't be told, say [`Readiness::Nothing`].
     fn peek_nowait(&mut self) -> Result<Readiness>;
 
     /// Whether a read would return bytes that are no longer in any socket, decrypted ones for instance.
@@ -164,6 +183,9 @@ impl Stream {
 
     /// Writes some of these parts, in their order and without copying them together, and says
     /// how many bytes that was. Waits only while nothing can be taken.
+    ///
+    /// Under TLS records are gathered, so that they leave together: [`flush`](Stream::flush) behind the last
+    /// write. A read that waits flushes too.
     #[doc(alias = "sendBytes")]
     #[inline]
     pub fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize> {
@@ -173,6 +195,41 @@ impl Stream {
                 let n = transport.write_vectored(parts, limit)?;
                 believe(n, parts.iter().map(|part| part.len()).sum())
             }
+        }
+    }
+
+    /// Whether everything that was written is on its way.
+    #[inline]
+    pub fn is_flushed(&self) -> bool {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => true,
+            Stream::Custom(transport) => transport.is_flushed(),
+        }
+    }
+
+    /// Sends what was written and is still held here. A socket holds nothing. After an error of time the rest
+    /// leaves with the next flush.
+    pub fn flush(&mut self, limit: &Limit) -> Result<()> {
+        while !self.is_flushed() {
+            self.flush_some(limit)?;
+        }
+        Ok(())
+    }
+
+    /// Sends some of what was written and is still held here. Waits only while nothing of it can leave.
+    pub fn flush_some(&mut self, limit: &Limit) -> Result<()> {
+        match self {
+            Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+            Stream::Custom(transport) => transport.flush_some(limit),
+        }
+    }
+
+    /// Writes what can be taken without any waiting, and says how many bytes that was.
+    #[cfg_attr(not(feature = "_tls"), allow(dead_code, reason = "TLS says goodbye with it"))]
+    pub(crate) fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => socket.write_nowait(bytes),
+            Stream::Custom(transport) => Ok(transport.write_nowait(bytes)?.min(bytes.len())),
         }
     }
 

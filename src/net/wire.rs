@@ -139,7 +139,7 @@ impl Wire {
                 Ok(n) if n == self.out.len() => {
                     self.sent += n as u64;
                     self.out.clear();
-                    return Ok(());
+                    return if self.stream.is_flushed() { Ok(()) } else { self.stream.flush(limit) };
                 }
                 Ok(n) => {
                     self.sent += n as u64;
@@ -186,7 +186,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends what is buffered and the parts behind it. With `on_stall` the wait is cut into
+    /// Sends what is buffered and the parts behind it, all the way. With `on_stall` the wait is cut into
     /// slices, and the function decides how it goes on. After an error an unknown part of
     /// the data has left, and the rest is gone: nothing more can be sent on this stream.
     pub(crate) fn send(
@@ -208,7 +208,9 @@ impl Wire {
             while left.first().is_some_and(|s| s.is_empty()) {
                 left = &mut left[1..];
             }
-            if left.is_empty() {
+            // What a stream gathers leaves with the last of it.
+            let flushing = left.is_empty();
+            if flushing && self.stream.is_flushed() {
                 break Ok(());
             }
             // The first call nearly always takes everything: no clock is looked at for it.
@@ -221,12 +223,17 @@ impl Wire {
             if let Some((slice, _)) = &on_stall {
                 this.stall = Some(this.stall.map_or(*slice, |s| s.min(*slice)));
             }
-            let (slices, n) = gather(left);
-            let written = self.stream.write_vectored(&slices[..n], &this);
+            let written = if flushing {
+                self.stream.flush_some(&this).map(|()| 0)
+            } else {
+                let (slices, n) = gather(left);
+                self.stream.write_vectored(&slices[..n], &this)
+            };
             if let Some(started) = started {
                 self.waited += started.elapsed();
             }
             match written {
+                Ok(0) if flushing => waiting = None,
                 Ok(0) => break Err(Error::new(ErrorKind::Io, "the stream takes no more data")),
                 Ok(n) => {
                     self.sent += n as u64;
@@ -373,6 +380,80 @@ mod tests {
         assert!(error.is_timeout());
         assert!(asked >= 4, "{asked}");
         assert!((150..500).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    }
+
+    /// Holds back what it takes, and lets out a little at a time.
+    #[derive(Debug)]
+    struct Gathering {
+        stream: Stream,
+        held: Vec<u8>,
+    }
+
+    impl crate::net::Transport for Gathering {
+        fn read(&mut self, buf: &mut [u8], limit: &Limit) -> Result<usize> {
+            self.stream.read(buf, limit)
+        }
+        fn write_vectored(&mut self, parts: &[IoSlice<'_>], _limit: &Limit) -> Result<usize> {
+            parts.iter().for_each(|part| self.held.extend_from_slice(part));
+            Ok(parts.iter().map(|part| part.len()).sum())
+        }
+        fn is_flushed(&self) -> bool {
+            self.held.is_empty()
+        }
+        fn flush_some(&mut self, limit: &Limit) -> Result<()> {
+            let some = &self.held[..self.held.len().min(8 << 10)];
+            let n = self.stream.write_vectored(&[IoSlice::new(some)], limit)?;
+            self.held.drain(..n);
+            Ok(())
+        }
+        fn peek_nowait(&mut self) -> Result<crate::net::Readiness> {
+            self.stream.peek_nowait()
+        }
+        fn shutdown(&mut self, how: std::net::Shutdown, limit: &Limit) -> Result<()> {
+            self.stream.shutdown(how, limit)
+        }
+        fn attach_abort(&mut self, abort: &crate::net::AbortHandle) -> Result<()> {
+            self.stream.attach_abort(abort)
+        }
+    }
+
+    #[test]
+    fn what_a_stream_gathers_leaves_before_a_send_is_done() {
+        let (near, far) = pair();
+        let near = Gathering { stream: Stream::custom(near), held: Vec::new() };
+        let (mut wire, mut far) = (Wire::new(Stream::custom(near)), Stream::custom(far));
+        wire.out().extend_from_slice(b"head ");
+        wire.send(&[&[7; 20_000]], &within(5), None).unwrap();
+        assert_eq!(read_all(&mut far, 20_005).len(), 20_005);
+    }
+
+    #[test]
+    fn a_gathering_stream_that_moves_slowly_is_not_stalled() {
+        let (near, far) = pair();
+        let near = Gathering { stream: Stream::custom(near), held: Vec::new() };
+        let (mut wire, mut far) = (Wire::new(Stream::custom(near)), Stream::custom(far));
+        let (go, gone) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            // Takes some whenever the writer has found itself stalled.
+            let mut taken = 0;
+            while gone.recv().is_ok() {
+                taken += far.read(&mut [0; 8 << 10], &within(5)).unwrap();
+            }
+            taken + read_all(&mut far, (128 << 10) - taken).len()
+        });
+        let stall = Limit::stall(Duration::from_millis(100));
+        let slice = Duration::from_millis(30);
+        wire.send(
+            &[&[7; 128 << 10]],
+            &stall,
+            Some((slice, &mut |_| {
+                go.send(()).unwrap();
+                Ok(Stalled::Wait)
+            })),
+        )
+        .unwrap();
+        drop(go);
+        assert_eq!(reader.join().unwrap(), 128 << 10);
     }
 
     #[test]

@@ -119,10 +119,15 @@ impl Read for Detached {
 impl Write for Detached {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let limit = self.times.send_limit(Deadline::never());
-        Ok(self.stream.write_vectored(&[io::IoSlice::new(data)], &limit)?)
+        let n = self.stream.write_vectored(&[io::IoSlice::new(data)], &limit)?;
+        // As with a socket, nobody need flush. What can't leave in time is the next call's error.
+        match self.stream.flush(&limit) {
+            Err(error) if !error.is_timeout() => Err(error.into()),
+            _ => Ok(n),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        Ok(self.stream.flush(&self.times.send_limit(Deadline::never()))?)
     }
 }
