@@ -68,6 +68,11 @@ pub mod web;
 #[cfg_attr(docsrs, doc(cfg(feature = "websocket")))]
 pub mod websocket;
 
+#[cfg(feature = "_tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+#[doc(no_inline)]
+pub use net::tls;
+
 pub use error::{Error, ErrorKind, Phase, Result};
 
 /// The programs in the README compile.

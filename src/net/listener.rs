@@ -18,6 +18,10 @@ use crate::net::abort::AbortHandle;
 use crate::net::connect::is_under_way;
 use crate::net::socket::Socket;
 use crate::net::stream::Stream;
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsContext;
+#[cfg(feature = "_tls")]
+use crate::{Error, Result};
 
 /// A listening socket.
 ///
@@ -49,6 +53,8 @@ pub struct Listener {
     stopped: AtomicBool,
     /// The connection that [`stop`](Listener::stop) makes to wake the acceptor comes from here.
     waker: Mutex<Option<SocketAddr>>,
+    #[cfg(feature = "_tls")]
+    tls: Option<TlsContext>,
 }
 
 /// The file of a Unix socket, to know it again by.
@@ -123,7 +129,31 @@ impl Listener {
             inherited,
             stopped: AtomicBool::new(false),
             waker: Mutex::default(),
+            #[cfg(feature = "_tls")]
+            tls: None,
         })
+    }
+
+    /// Has every connection that comes in speak TLS, with the settings of this server's context.
+    /// Nothing of it happens here: the handshake is made by whoever reads or writes first.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    #[doc(alias = "SecureServerSocket")]
+    pub fn with_tls(mut self, context: TlsContext) -> Result<Listener> {
+        if context.is_client() {
+            return Err(Error::invalid_argument("this context is a client's"));
+        }
+        self.tls = Some(context);
+        Ok(self)
+    }
+
+    /// Whether connections that come in speak TLS.
+    #[doc(alias = "secure")]
+    pub fn is_secure(&self) -> bool {
+        #[cfg(feature = "_tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "_tls"))]
+        false
     }
 
     /// Waits for the next connection. `None` after [`stop`](Listener::stop).
@@ -180,9 +210,24 @@ impl Listener {
         }
         #[cfg(unix)]
         if self.is_unix {
-            return Ok(Some((Stream::Unix(Socket::fresh_unix(os, &AbortHandle::new())?), None)));
+            let stream = Stream::Unix(Socket::fresh_unix(os, &AbortHandle::new())?);
+            return Ok(Some((self.secured(stream)?, None)));
         }
-        Ok(Some((Stream::Tcp(Socket::fresh(os, &AbortHandle::new())?), peer)))
+        let stream = Stream::Tcp(Socket::fresh(os, &AbortHandle::new())?);
+        Ok(Some((self.secured(stream)?, peer)))
+    }
+
+    #[cfg(feature = "_tls")]
+    fn secured(&self, stream: Stream) -> io::Result<Stream> {
+        match &self.tls {
+            Some(context) => Ok(context.accept(stream)?),
+            None => Ok(stream),
+        }
+    }
+
+    #[cfg(not(feature = "_tls"))]
+    fn secured(&self, stream: Stream) -> io::Result<Stream> {
+        Ok(stream)
     }
 
     /// Has [`accept`](Listener::accept) return `None` from now on, on whatever thread it waits. The

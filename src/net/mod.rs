@@ -7,7 +7,7 @@
 //! ```text
 //!   resolve ──> connect ──> Socket ──┐
 //!                                    ├── Stream: Tcp, Unix, Custom (any Transport)
-//!   Listener ──> Socket ─────────────┘
+//!   Listener ──> Socket ─────────────┘       └── Tls on any of them (module tls)
 //! ```
 //!
 //! Sessions do all of this by themselves. This module is for those who bring their own
@@ -25,6 +25,9 @@ mod stream;
 #[cfg(test)]
 pub(crate) mod testing;
 mod timer;
+#[cfg(feature = "_tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub mod tls;
 mod wire;
 
 pub use abort::{AbortHandle, Interrupt};

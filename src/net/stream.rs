@@ -12,6 +12,8 @@ use crate::error::{Error, Result};
 use crate::net::abort::AbortHandle;
 use crate::net::deadline::Limit;
 use crate::net::socket::Socket;
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsStream;
 
 /// A connected, reliable stream of bytes in both directions.
 ///
@@ -36,6 +38,10 @@ pub enum Stream {
     Tcp(Socket),
     /// A connection over a Unix domain socket.
     Unix(Socket),
+    /// A stream under TLS.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    Tls(Box<TlsStream>),
     /// A transport of the user's: see [`Transport`].
     Custom(Box<dyn Transport>),
 }
@@ -104,12 +110,13 @@ pub trait Transport: Send + fmt::Debug {
     /// Reads what is there, or waits for it. `Ok(0)` is the end of what the peer sends.
     fn read(&mut self, buf: &mut [u8], limit: &Limit) -> Result<usize>;
 
-    /// Writes some of these parts, in their order, and says how many bytes that was. Waits only while nothing
-    /// can be taken. A transport that gathers what it takes gives it away when it is
+    /// Writes some of these parts, in their order, and says how many bytes that was. Waits only
+    /// while nothing can be taken. A transport that gathers what it takes gives it away when it is
     /// [told to](Transport::flush_some), and before a read that waits.
     fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize>;
 
-    /// Whether everything that was taken is on its way. Only those who gather have more to say than yes.
+    /// Whether everything that was taken is on its way. Only those who gather have more to say than
+    /// yes.
     fn is_flushed(&self) -> bool {
         true
     }
@@ -120,24 +127,25 @@ pub trait Transport: Send + fmt::Debug {
         Ok(())
     }
 
-    /// Writes what can be taken without any waiting, and says how many bytes that was: a last word before the
-    /// transport is dropped. Where this can't be told, nothing is taken.
+    /// Writes what can be taken without any waiting, and says how many bytes that was: a last word
+    /// before the transport is dropped. Where this can't be told, nothing is taken.
     fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
         let _ = bytes;
         Ok(0)
     }
 
-    /// Looks at what a read would find, without waiting and without taking it. A connection is looked at before it
-    /// is used again; where this can't be told, say [`Readiness::Nothing`].
+    /// Looks at what a read would find, without waiting and without taking it. A connection is
+    /// looked at before it is used again; where this can't be told, say [`Readiness::Nothing`].
     fn peek_nowait(&mut self) -> Result<Readiness>;
 
-    /// Whether a read would return bytes that are no longer in any socket, decrypted ones for instance.
+    /// Whether a read would return bytes that are no longer in any socket, decrypted ones for
+    /// instance.
     fn has_buffered(&self) -> bool {
         false
     }
 
-    /// Ends one side or both. After the end of the write side the peer reads an end, and what it sends
-    /// can still be read.
+    /// Ends one side or both. After the end of the write side the peer reads an end, and what it
+    /// sends can still be read.
     fn shutdown(&mut self, how: Shutdown, limit: &Limit) -> Result<()>;
 
     /// Has every call on this transport, blocked ones too, return `Aborted` once `abort` is used:
@@ -174,6 +182,8 @@ impl Stream {
     pub fn read(&mut self, buf: &mut [u8], limit: &Limit) -> Result<usize> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.read(buf, limit),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.read(buf, limit),
             Stream::Custom(transport) => {
                 let n = transport.read(buf, limit)?;
                 believe(n, buf.len())
@@ -184,13 +194,15 @@ impl Stream {
     /// Writes some of these parts, in their order and without copying them together, and says
     /// how many bytes that was. Waits only while nothing can be taken.
     ///
-    /// Under TLS records are gathered, so that they leave together: [`flush`](Stream::flush) behind the last
-    /// write. A read that waits flushes too.
+    /// Under TLS records are gathered, so that they leave together: [`flush`](Stream::flush) behind
+    /// the last write. A read that waits flushes too.
     #[doc(alias = "sendBytes")]
     #[inline]
     pub fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.write_vectored(parts, limit),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.write_vectored(parts, limit),
             Stream::Custom(transport) => {
                 let n = transport.write_vectored(parts, limit)?;
                 believe(n, parts.iter().map(|part| part.len()).sum())
@@ -203,12 +215,14 @@ impl Stream {
     pub fn is_flushed(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => true,
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.is_flushed(),
             Stream::Custom(transport) => transport.is_flushed(),
         }
     }
 
-    /// Sends what was written and is still held here. A socket holds nothing. After an error of time the rest
-    /// leaves with the next flush.
+    /// Sends what was written and is still held here. A socket holds nothing. After an error of
+    /// time the rest leaves with the next flush.
     pub fn flush(&mut self, limit: &Limit) -> Result<()> {
         while !self.is_flushed() {
             self.flush_some(limit)?;
@@ -216,10 +230,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Sends some of what was written and is still held here. Waits only while nothing of it can leave.
+    /// Sends some of what was written and is still held here. Waits only while nothing of it can
+    /// leave.
     pub fn flush_some(&mut self, limit: &Limit) -> Result<()> {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => Ok(()),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.flush_some(limit),
             Stream::Custom(transport) => transport.flush_some(limit),
         }
     }
@@ -229,6 +246,8 @@ impl Stream {
     pub(crate) fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.write_nowait(bytes),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.write_nowait(bytes),
             Stream::Custom(transport) => Ok(transport.write_nowait(bytes)?.min(bytes.len())),
         }
     }
@@ -239,6 +258,8 @@ impl Stream {
     pub fn peek_nowait(&mut self) -> Result<Readiness> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.peek_nowait(),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.peek_nowait(),
             Stream::Custom(transport) => transport.peek_nowait(),
         }
     }
@@ -247,17 +268,22 @@ impl Stream {
     pub fn has_buffered(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => false,
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.has_buffered(),
             Stream::Custom(transport) => transport.has_buffered(),
         }
     }
 
-    /// Ends one side or both. After the end of the write side (a half-close) the peer reads an end, and what
-    /// it sends can still be read. The limit is for what has to be sent to say so; a socket needs none.
+    /// Ends one side or both. After the end of the write side (a half-close) the peer reads an end,
+    /// and what it sends can still be read. The limit is for what has to be sent to say so; a
+    /// socket needs none.
     #[doc(alias = "shutdownSend")]
     #[doc(alias = "shutdownReceive")]
     pub fn shutdown(&mut self, how: Shutdown, limit: &Limit) -> Result<()> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.shutdown(how),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.shutdown(how, limit),
             Stream::Custom(transport) => transport.shutdown(how, limit),
         }
     }
@@ -267,6 +293,8 @@ impl Stream {
     pub fn attach_abort(&mut self, abort: &AbortHandle) -> Result<()> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => socket.attach_abort(abort),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.attach_abort(abort),
             Stream::Custom(transport) => transport.attach_abort(abort),
         }
     }
@@ -277,6 +305,8 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => socket.local_addr(),
             Stream::Unix(_) => None,
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.local_addr(),
             Stream::Custom(transport) => transport.local_addr(),
         }
     }
@@ -287,6 +317,8 @@ impl Stream {
         match self {
             Stream::Tcp(socket) => socket.peer_addr(),
             Stream::Unix(_) => None,
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.peer_addr(),
             Stream::Custom(transport) => transport.peer_addr(),
         }
     }
@@ -296,6 +328,8 @@ impl Stream {
     pub fn is_secure(&self) -> bool {
         match self {
             Stream::Tcp(_) | Stream::Unix(_) => false,
+            #[cfg(feature = "_tls")]
+            Stream::Tls(_) => true,
             Stream::Custom(transport) => transport.is_secure(),
         }
     }
@@ -306,15 +340,122 @@ impl Stream {
     pub fn socket(&self) -> Option<&Socket> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => Some(socket),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.socket(),
             Stream::Custom(_) => None,
+        }
+    }
+
+    /// The TLS on this stream, if there is: the peer's certificate, the version, the session.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(&self) -> Option<&TlsStream> {
+        match self {
+            Stream::Tls(tls) => Some(tls),
+            _ => None,
+        }
+    }
+
+    /// The TLS on this stream, to change it.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls_mut(&mut self) -> Option<&mut TlsStream> {
+        match self {
+            Stream::Tls(tls) => Some(tls),
+            _ => None,
+        }
+    }
+
+    /// The socket to wait on for more, where nothing that it brought, or that it is to take, is
+    /// left here.
+    pub(crate) fn idle_socket(&self) -> Option<&Socket> {
+        match self {
+            Stream::Tcp(socket) | Stream::Unix(socket) => Some(socket),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) if tls.is_idle() => tls.below().idle_socket(),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(_) => None,
+            Stream::Custom(_) => None,
+        }
+    }
+
+    /// Whether a handshake is to be made before anything can be read.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        match self {
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.is_handshaking(),
+            _ => false,
+        }
+    }
+
+    /// Gives back memory that a stream on which nothing happens can do without.
+    pub(crate) fn release(&mut self) {
+        #[cfg(feature = "_tls")]
+        if let Stream::Tls(tls) = self {
+            tls.release();
+        }
+    }
+
+    /// The stream under all TLS.
+    pub(crate) fn bottom(&self) -> &Stream {
+        match self {
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.below().bottom(),
+            stream => stream,
+        }
+    }
+
+    /// The stream under all TLS: for those who only drop what comes.
+    pub(crate) fn bottom_mut(&mut self) -> &mut Stream {
+        match self {
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.below_mut().bottom_mut(),
+            stream => stream,
+        }
+    }
+
+    /// Ends the write side, and reads and drops what the peer still sends, at most so much: so it
+    /// reads our last message instead of a reset.
+    pub(crate) fn linger(&mut self, mut budget: usize, limit: &Limit) {
+        if self.shutdown(Shutdown::Write, limit).is_err() {
+            return;
+        }
+        let below = self.bottom_mut();
+        let mut sink = [0; 4096];
+        while let Ok(n) = below.read(&mut sink, limit) {
+            if n == 0 || n > budget {
+                break;
+            }
+            budget -= n;
+        }
+    }
+
+    /// Whether the last read took all there was at that moment, if it took less than there was room
+    /// for.
+    pub(crate) fn is_drained(&self) -> bool {
+        match self {
+            #[cfg(feature = "_tls")]
+            Stream::Tls(tls) => tls.is_drained(),
+            _ => !self.has_buffered(),
+        }
+    }
+
+    /// Ends without a word to the peer, which then knows that what it received is not complete.
+    pub(crate) fn end_silently(&mut self) {
+        #[cfg(feature = "_tls")]
+        if let Stream::Tls(tls) = self {
+            tls.set_quiet_shutdown(true);
         }
     }
 
     /// The socket if what is written to the stream is what goes through it, byte for byte: files
     /// can then be sent without being read.
+    #[cfg_attr(not(test), allow(dead_code, reason = "files are sent through it"))]
     pub(crate) fn plain_socket(&self) -> Option<&Socket> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => Some(socket),
+            #[cfg(feature = "_tls")]
+            Stream::Tls(_) => None,
             Stream::Custom(_) => None,
         }
     }

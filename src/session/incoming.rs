@@ -10,7 +10,7 @@ use crate::message::{HeaderMap, Request, Response};
 use crate::net::{Deadline, Limit, Pace, ReadBuffer, Readiness, Stream};
 use crate::proto::{Decoder, Framing, HeadKind, HeadScanner, Limits, parse_response};
 use crate::proto::{read_request, read_response};
-use crate::{Error, Phase, Result};
+use crate::{Error, ErrorKind, Phase, Result};
 
 /// Reads of at least this many bytes go straight into the caller's memory. Smaller ones (those of
 /// `io::copy` have 8 KiB) are cheaper out of the buffer, which is filled by 64 KiB.
@@ -98,7 +98,7 @@ impl Incoming {
 
     /// Waits for the first byte of a head, which stays in the buffer; `false` is the end.
     pub(crate) fn wait_for_head(&mut self, out: &mut Outgoing, limit: &Limit) -> Result<bool> {
-        Ok(self.fill(out, limit).map_err(|e| e.with_phase(Phase::Idle))? > 0)
+        Ok(self.fill_or_end(out, limit).map_err(|e| e.with_phase(Phase::Idle))? > 0)
     }
 
     /// Parses the head that is buffered into `request`, if all of it is there.
@@ -158,7 +158,7 @@ impl Incoming {
                 limit = within(first, whole);
             }
             let phase = if begun { Phase::ReceiveHead } else { waiting };
-            if self.fill(out, &limit).map_err(|e| e.with_phase(phase))? == 0 {
+            if self.fill_or_end(out, &limit).map_err(|e| e.with_phase(phase))? == 0 {
                 return Err(self.scanner.end_of_input(self.buffer.filled()).with_phase(phase));
             }
         }
@@ -224,10 +224,11 @@ impl Incoming {
         let room = usize::try_from(at_most).map_or(into.len(), |m| m.min(into.len()));
         let started = self.pace.map(|_| Instant::now());
         let limit = self.content_limit(out, started);
-        let n = out.read(&mut into[..room], &limit).map_err(|e| e.with_phase(Phase::ReceiveBody))?;
+        let read = out.read(&mut into[..room], &limit);
+        let n = read.map_err(|e| self.cut_short(e).with_phase(Phase::ReceiveBody))?;
         self.account(started);
         self.note_read();
-        self.drained = n < room;
+        self.drained = n < room && out.is_drained();
         if n == 0 {
             self.decoder.end_of_input().map_err(|e| e.with_phase(Phase::ReceiveBody))?;
         }
@@ -262,7 +263,7 @@ impl Incoming {
         out.invite_content();
         let started = self.pace.map(|_| Instant::now());
         let limit = self.content_limit(out, started);
-        let n = self.fill(out, &limit).map_err(|e| e.with_phase(Phase::ReceiveBody))?;
+        let n = self.fill(out, &limit).map_err(|e| self.cut_short(e).with_phase(Phase::ReceiveBody))?;
         self.account(started);
         if n == 0 {
             self.decoder.end_of_input().map_err(|e| e.with_phase(Phase::ReceiveBody))?;
@@ -297,11 +298,32 @@ impl Incoming {
         let drained = &mut self.drained;
         let n = self.buffer.fill(|room| {
             let n = out.read(room, limit)?;
-            *drained = n < room.len();
+            *drained = n < room.len() && out.is_drained();
             Ok(n)
         })?;
         self.note_read();
         Ok(n)
+    }
+
+    /// The same where no content is due: a connection that ends without saying so under TLS is
+    /// one that has ended. What is missing then is missing for all to see.
+    fn fill_or_end(&mut self, out: &mut Outgoing, limit: &Limit) -> Result<usize> {
+        match self.fill(out, limit) {
+            Err(error) if error.kind() == ErrorKind::Incomplete => Ok(0),
+            filled => filled,
+        }
+    }
+
+    /// The stream has ended in a way that may be a cut. Where the framing says how much is
+    /// missing, that is what to report.
+    fn cut_short(&mut self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Incomplete || self.decoder.contiguous() == u64::MAX {
+            return error;
+        }
+        match self.decoder.end_of_input() {
+            Err(missing) => missing.with_source(error),
+            Ok(()) => error,
+        }
     }
 
     /// Takes what has arrived, without waiting, up to `at_most` buffered bytes. Says whether
@@ -318,8 +340,9 @@ impl Incoming {
                 self.buffer.expect_content(None);
                 let limit = Limit::stall(Duration::from_millis(50));
                 match self.buffer.fill(|room| stream.read(room, &limit)) {
-                    // What is there is no whole record of the layer below.
-                    Err(error) if error.is_timeout() => Ok(false),
+                    // What is there is no whole record of the layer below, or the layer's end, which
+                    // may be a cut: whoever reads on will see.
+                    Err(error) if error.is_timeout() || error.kind() == ErrorKind::Incomplete => Ok(false),
                     read => Ok(read? > 0),
                 }
             }

@@ -161,6 +161,18 @@ impl Transport for Early {
         self.stream.write_vectored(parts, limit)
     }
 
+    fn is_flushed(&self) -> bool {
+        self.stream.is_flushed()
+    }
+
+    fn flush_some(&mut self, limit: &Limit) -> Result<()> {
+        self.stream.flush_some(limit)
+    }
+
+    fn write_nowait(&mut self, bytes: &[u8]) -> Result<usize> {
+        self.stream.write_nowait(bytes)
+    }
+
     fn peek_nowait(&mut self) -> Result<Readiness> {
         if self.has_buffered() { Ok(Readiness::Data) } else { self.stream.peek_nowait() }
     }

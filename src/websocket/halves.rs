@@ -121,13 +121,17 @@ impl Write for WriteHalf {
         let limit = self.control.send_limit();
         let result = match &self.way {
             Way::Socket(socket) => socket.write_vectored(parts, &limit),
-            Way::Shared(shared) => shared.take_turn().write_vectored(parts, &limit),
+            Way::Shared(shared) => shared.write(parts, &limit),
         };
         Ok(result.map_err(|error| error.with_phase(Phase::Send))?)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        let limit = self.control.send_limit();
+        match &self.way {
+            Way::Socket(_) => Ok(()),
+            Way::Shared(shared) => Ok(shared.take_turn().flush(&limit)?),
+        }
     }
 }
 
@@ -151,6 +155,16 @@ impl Shared {
     fn take_turn(&self) -> MutexGuard<'_, Stream> {
         let _turn = lock(&self.turn);
         lock(&self.stream)
+    }
+
+    /// Writes, and lets out what the stream gathers. What can't leave in time is the next call's error.
+    fn write(&self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize> {
+        let mut stream = self.take_turn();
+        let n = stream.write_vectored(parts, limit)?;
+        match stream.flush(limit) {
+            Err(error) if !error.is_timeout() => Err(error),
+            _ => Ok(n),
+        }
     }
 
     /// Reads, and lets others write while there is nothing to read.
