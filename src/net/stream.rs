@@ -450,7 +450,6 @@ impl Stream {
 
     /// The socket if what is written to the stream is what goes through it, byte for byte: files
     /// can then be sent without being read.
-    #[cfg_attr(not(test), allow(dead_code, reason = "files are sent through it"))]
     pub(crate) fn plain_socket(&self) -> Option<&Socket> {
         match self {
             Stream::Tcp(socket) | Stream::Unix(socket) => Some(socket),

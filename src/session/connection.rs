@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use super::observer::Observer;
 use super::outgoing::Outgoing;
 use super::timeouts::Timeouts;
 use crate::message::HeaderMap;
+#[cfg(feature = "_tls")]
+use crate::net::tls::{Certificate, TlsStream};
 use crate::net::{AbortHandle, Deadline, Limit, Readiness, Stream, Wire};
 use crate::proto::{CloseReason, HeadKind, Limits};
 use crate::{Error, Phase, Result};
@@ -142,7 +144,9 @@ impl Connection {
     /// Closes the stream. What was written and not flushed is lost. Nothing happens without
     /// a stream.
     pub fn close(&mut self) {
-        if self.out_mut().detach().is_some() {
+        let out = self.out_mut();
+        out.abandon();
+        if out.detach().is_some() {
             log::trace!("connection closed");
         }
         self.input.reset();
@@ -270,18 +274,8 @@ impl Connection {
         let (out, _) = self.halves();
         if out.flush(None).is_ok() {
             if let Ok(wire) = out.wire_mut() {
-                let stream = wire.stream_mut();
                 let limit = Limit::none().until(Deadline::after(linger));
-                if stream.shutdown(Shutdown::Write, &limit).is_ok() {
-                    let mut sink = [0; 4096];
-                    let mut budget: usize = 1 << 20;
-                    while let Ok(n) = stream.read(&mut sink, &limit) {
-                        if n == 0 || n > budget {
-                            break;
-                        }
-                        budget -= n;
-                    }
-                }
+                wire.stream_mut().linger(1 << 20, &limit);
             }
         }
         self.close();
@@ -354,6 +348,21 @@ impl Connection {
     /// Trailer fields of the message being sent; they leave behind its last chunk.
     pub fn sent_trailers_mut(&mut self) -> &mut HeaderMap {
         &mut self.out_mut().trailers
+    }
+
+    /// Looks at the TLS of the connection, if there is any: version, session, certificates.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn with_tls<T>(&self, look: impl FnOnce(&TlsStream) -> T) -> Option<T> {
+        lock(&self.out).wire().and_then(|wire| wire.stream().tls()).map(look)
+    }
+
+    /// The certificate of the other side, where the connection is under TLS and it has shown one.
+    #[doc(alias = "peerCertificate")]
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn peer_certificate(&self) -> Option<Certificate> {
+        self.with_tls(TlsStream::peer_certificate).flatten()
     }
 
     /// The peer's address, where the stream has one.

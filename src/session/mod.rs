@@ -12,6 +12,8 @@ mod body;
 mod client;
 mod connection;
 mod detached;
+#[cfg(feature = "_tls")]
+mod https;
 mod incoming;
 mod observer;
 mod outgoing;
@@ -31,6 +33,9 @@ pub use body::{BodyReader, BodyWriter};
 pub use client::{HttpClientSession, RetryPolicy};
 pub use connection::Connection;
 pub use detached::Detached;
+#[cfg(feature = "_tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use https::HttpsClientSession;
 pub use observer::Observer;
 pub use owned::OwnedResponseStream;
 pub use proxy::{ProxyConfig, ProxyProtocol};

@@ -5,6 +5,7 @@
 //! a head, a small body, `100 Continue` and pipelined responses leave together.
 
 use std::fs::File;
+use std::net::Shutdown;
 
 use super::incoming::Incoming;
 use super::timeouts::Timeouts;
@@ -55,6 +56,8 @@ pub(crate) struct Outgoing {
     answered: bool,
     /// A part of the message was lost on its way: nothing may be sent behind it.
     broken: bool,
+    /// The content that was sent last ends with the connection.
+    ends_by_close: bool,
     pub(crate) times: Timeouts,
     /// The end of the whole exchange.
     pub(crate) deadline: Deadline,
@@ -88,6 +91,7 @@ impl Outgoing {
             unread: None,
             answered: false,
             broken: false,
+            ends_by_close: false,
             times,
             deadline: Deadline::never(),
             close: None,
@@ -103,6 +107,7 @@ impl Outgoing {
         self.continue_due = false;
         self.answered = false;
         self.broken = false;
+        self.ends_by_close = false;
         self.close = None;
         self.wire.replace(wire)
     }
@@ -322,8 +327,10 @@ impl Outgoing {
         }
         if self.encoder.is_until_close() {
             self.poison(CloseReason::UntilClose);
+            self.ends_by_close = true;
         }
         if let Err(error) = self.encoder.finish() {
+            self.end_silently();
             self.poison(CloseReason::ContentUnfinished);
             return Err(error);
         }
@@ -331,9 +338,34 @@ impl Outgoing {
         Ok(())
     }
 
+    /// The message is not whole, and must not look so: the connection ends without a word.
+    fn end_silently(&mut self) {
+        if let Some(wire) = &mut self.wire {
+            wire.stream_mut().end_silently();
+        }
+    }
+
+    /// Says that content which ends with the connection has ended: under TLS the client would
+    /// otherwise have to take it for cut short. Waits until that can be said, as for content.
+    pub(crate) fn end_content(&mut self) -> Result<()> {
+        let limit = self.times.send_limit(self.deadline);
+        match &mut self.wire {
+            Some(wire) if self.ends_by_close && wire.stream().is_secure() => {
+                wire.stream_mut().shutdown(Shutdown::Write, &limit)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the last read took all there was at that moment, if it took less than it could.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.wire.as_ref().is_none_or(|wire| wire.stream().is_drained())
+    }
+
     /// Forgets the message being sent; the connection can't be used again.
     pub(crate) fn abandon(&mut self) {
         if self.is_sending() {
+            self.end_silently();
             self.encoder = Encoder::default();
             self.tail = None;
             self.held.clear();
@@ -508,12 +540,20 @@ impl Outgoing {
     pub(crate) fn send_failed(&mut self, error: Error) -> Error {
         self.poison(CloseReason::Failed);
         self.broken = true;
+        self.end_silently();
         self.encoder = Encoder::default();
         self.tail = None;
         self.held.clear();
         let lost = self.repeatable && error.kind() == ErrorKind::Io;
         let error = if lost { error.retryable() } else { error };
         error.with_phase(Phase::Send)
+    }
+}
+
+impl Drop for Outgoing {
+    /// A message that is not whole does not look so.
+    fn drop(&mut self) {
+        self.abandon();
     }
 }
 

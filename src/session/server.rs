@@ -16,6 +16,8 @@ use super::outgoing::{Outgoing, Tail, write_connection, write_framing};
 use super::timeouts::{Timeouts, limit, limited};
 use super::{ServerSession, Session};
 use crate::message::{Method, Request, Response, StatusCode, Version};
+#[cfg(feature = "_tls")]
+use crate::net::tls::{Certificate, TlsStream};
 use crate::net::{Deadline, Limit, Pace, Readiness, Stream};
 use crate::proto::{self, CloseReason, Encoder, Framing, HeadKind, Limits};
 use crate::{Error, ErrorKind, Phase, Result};
@@ -232,13 +234,19 @@ impl HttpServerSession {
         if nobody_reads {
             return Ok(());
         }
+        if error.kind() == ErrorKind::Tls {
+            // Nobody reads what can't be encrypted, but for one who did not know of TLS.
+            #[cfg(feature = "_tls")]
+            self.answer_plain_speaker();
+            return Ok(());
+        }
         let status = error.status_hint().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let text = if status.is_server_error() { String::new() } else { error.to_string() };
         self.send_status(status, &text)
     }
 
-    /// Answers with a status and a line of text (the status itself, where that is empty), and closes
-    /// behind it. Nothing is sent where a response has begun already.
+    /// Answers with a status and a line of text (the status itself, where that is empty), and
+    /// closes behind it. Nothing is sent where a response has begun already.
     pub(crate) fn send_status(&mut self, status: StatusCode, text: &str) -> Result<()> {
         if self.facts.answered && !self.pending {
             return Ok(());
@@ -263,6 +271,56 @@ impl HttpServerSession {
         begin_response(out, unread, &mut self.facts, self.params.software.as_deref(), response, None)
     }
 
+    /// Makes the TLS handshake, on this thread and within the time that the context gives it.
+    /// Nothing happens without TLS, or if it was made. The first read does it too; this is to know
+    /// it done, and the client's certificate there, before a request is waited for.
+    ///
+    /// A client that speaks plain HTTP where TLS is spoken is told so, in plain text. After an
+    /// error the connection is to be closed.
+    pub fn handshake(&mut self) -> Result<()> {
+        #[cfg(feature = "_tls")]
+        if self.is_handshaking() {
+            let limit = limit(self.params.timeouts.receive);
+            let made = match self.connection.stream_mut().and_then(Stream::tls_mut) {
+                Some(tls) => tls.begin(&limit),
+                None => Ok(()),
+            };
+            if let Err(error) = made {
+                self.answer_plain_speaker();
+                self.connection.out_mut().poison(CloseReason::Failed);
+                return self.connection.noting(Err(error));
+            }
+        }
+        Ok(())
+    }
+
+    /// The certificate that the client has shown and that was found valid: there after the
+    /// handshake, where the server's [`TlsContext`](crate::tls::TlsContext) asks for one. It stays
+    /// while the connection does.
+    #[doc(alias = "peerCertificate")]
+    #[doc(alias = "clientCertificate")]
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn client_certificate(&self) -> Option<Certificate> {
+        self.connection.peer_certificate()
+    }
+
+    /// Tells a client that speaks plain HTTP where TLS is spoken that it does. Once.
+    #[cfg(feature = "_tls")]
+    fn answer_plain_speaker(&mut self) {
+        let limit = Limit::from(Deadline::after(self.params.drain_time));
+        let tls = self.connection.stream_mut().and_then(Stream::tls_mut);
+        let Some(below) = tls.and_then(TlsStream::take_plain_speaker) else { return };
+        let said = plain_answer().and_then(|answer| {
+            below.write_vectored(&[std::io::IoSlice::new(&answer)], &limit)?;
+            below.linger(64 << 10, &limit);
+            Ok(())
+        });
+        if let Err(error) = said {
+            log::debug!("a client that speaks no TLS could not be told: {error}");
+        }
+    }
+
     /// Ends the connection so that the last response is not lost: flushes, and where the
     /// client may still be sending, half-closes and reads on for a moment.
     pub fn close(&mut self) {
@@ -285,10 +343,11 @@ impl HttpServerSession {
         Some(wire.into_stream())
     }
 
-    /// Flushes. Whether the connection can be closed without a reset that destroys the last response.
+    /// Flushes. Whether the connection can be closed without a reset that destroys the last
+    /// response.
     fn may_leave(&mut self) -> bool {
         let (out, input) = self.connection.halves();
-        if out.flush(None).is_err() {
+        if out.flush(None).and_then(|()| out.end_content()).is_err() {
             return true;
         }
         if !input.is_done() || input.has_input() || out.close_reason().is_some_and(is_refusal) {
@@ -312,7 +371,8 @@ impl HttpServerSession {
         self.connection.out_mut().finish(None)
     }
 
-    /// The response can't be ended as it was begun: the connection closes, so that it does not look whole.
+    /// The response can't be ended as it was begun: the connection closes, so that it does not look
+    /// whole.
     pub(crate) fn abandon_response(&mut self) {
         let out = self.connection.out_mut();
         out.abandon();
@@ -334,19 +394,35 @@ impl HttpServerSession {
         input.is_done() || input.remaining().is_some_and(|left| left <= input.buffer.filled().len() as u64)
     }
 
-    /// Waits for a request: `true` when its first bytes are there, `false` at the end.
+    /// Waits for a request: `true` when its first bytes are there, `false` at the end. Before a
+    /// handshake it is only waited for that to begin.
     #[inline]
     pub(crate) fn wait_for_input(&mut self, limit: &Limit) -> Result<bool> {
         let (out, input) = self.connection.halves();
+        let stream = out.wire_mut()?.stream();
+        if stream.is_handshaking() {
+            if let Some(socket) = stream.bottom().socket() {
+                return socket.wait_readable(limit).map(|readiness| readiness == Readiness::Data);
+            }
+        }
         input.wait_for_head(out, limit)
     }
 
-    /// The same, with no memory kept for the connection meanwhile. Reads nothing where there is a socket.
+    /// Whether a TLS handshake is to be made before there can be a request.
+    #[cfg(feature = "_tls")]
+    pub(crate) fn is_handshaking(&self) -> bool {
+        lock(&self.connection.out).wire().is_some_and(|wire| wire.stream().is_handshaking())
+    }
+
+    /// The same, with no memory kept for the connection meanwhile. Reads nothing where there is a
+    /// socket.
     pub(crate) fn wait_released(&mut self, limit: &Limit) -> Result<bool> {
         let (out, input) = self.connection.halves();
         input.release();
         out.release();
-        if let Some(socket) = out.wire_mut()?.stream().plain_socket() {
+        let stream = out.wire_mut()?.stream_mut();
+        stream.release();
+        if let Some(socket) = stream.idle_socket() {
             return socket.wait_readable(limit).map(|readiness| readiness == Readiness::Data);
         }
         input.wait_for_head(out, limit)
@@ -394,7 +470,8 @@ impl HttpServerSession {
         Ok(())
     }
 
-    /// Ends the last exchange; `false` if the connection is to end with it. What was written is on its way.
+    /// Ends the last exchange; `false` if the connection is to end with it. What was written is on
+    /// its way.
     pub(crate) fn settle(&mut self) -> Result<bool> {
         if self.first {
             return Ok(true);
@@ -431,7 +508,8 @@ impl HttpServerSession {
         input.pace = self.params.pace();
     }
 
-    /// The response is not to be sent. Says whether nothing of it has left, so that there can be another one.
+    /// The response is not to be sent. Says whether nothing of it has left, so that there can be
+    /// another one.
     pub(crate) fn take_back_response(&mut self) -> bool {
         let taken_back = self.connection.out_mut().take_back();
         if taken_back {
@@ -439,6 +517,22 @@ impl HttpServerSession {
         }
         taken_back
     }
+}
+
+/// What a client is told that speaks plain HTTP to a port on which TLS is spoken.
+#[cfg(feature = "_tls")]
+fn plain_answer() -> Result<Vec<u8>> {
+    let text = b"This port speaks HTTPS: the request came in plain HTTP.\n";
+    let status = StatusCode::BAD_REQUEST;
+    let mut answer = Vec::with_capacity(256);
+    proto::write_status_line(&mut answer, Version::Http11, status, status.reason().as_bytes())?;
+    write_date(&mut answer);
+    proto::write_field(&mut answer, "Content-Type", b"text/plain; charset=utf-8")?;
+    proto::write_number_field(&mut answer, "Content-Length", text.len() as u64)?;
+    proto::write_field(&mut answer, "Connection", b"close")?;
+    proto::end_head(&mut answer);
+    answer.extend_from_slice(text);
+    Ok(answer)
 }
 
 /// Whether the client may be sending what nobody will read.
@@ -473,7 +567,7 @@ impl ServerSession for HttpServerSession {
             self.close();
             return Ok(false);
         }
-        if !self.has_input() {
+        while !self.has_input() {
             let wait = if self.first { self.params.timeouts.receive } else { self.params.keep_alive_timeout };
             match self.wait_for_input(&limit(wait)) {
                 Ok(true) => {}
@@ -481,6 +575,7 @@ impl ServerSession for HttpServerSession {
                 Err(error) if error.is_timeout() && error.phase() == Some(Phase::Idle) => return Ok(false),
                 Err(error) => return self.connection.noting(Err(error)),
             }
+            self.handshake()?;
         }
         self.count_request();
         Ok(true)
@@ -528,7 +623,8 @@ impl ResponseSender<'_> {
         self.facts.keep_alive = false;
     }
 
-    /// Sends the head. The content may depend on that of the request, which is not counted as unread.
+    /// Sends the head. The content may depend on that of the request, which is not counted as
+    /// unread.
     pub(crate) fn send(&mut self, response: &Response) -> Result<BodyWriter<'_>> {
         begin_response(&mut lock(self.out), None, self.facts, self.software, response, None)?;
         Ok(BodyWriter::new(self.out))

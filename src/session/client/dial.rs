@@ -14,7 +14,7 @@ use super::super::{HTTP_PORT, socks, tunnel};
 use super::host_with_port;
 use crate::auth::HttpCredentials;
 use crate::net::{self, ConnectOptions, Deadline, Resolve, Stream, SystemResolver};
-use crate::{Error, Phase, Result};
+use crate::{Phase, Result};
 
 /// What stands between a connected stream and the session, where that is not nothing: TLS.
 pub(crate) trait Layer: Send + fmt::Debug {
@@ -24,9 +24,24 @@ pub(crate) trait Layer: Send + fmt::Debug {
     /// Whether nobody on the way to the peer can read or change what is sent.
     fn is_secure(&self) -> bool;
 
+    /// Puts the layer on a stream that is connected to this peer. What it has to wait for is waited
+    /// for with the first read or write. A stream that has one already is left as it is.
+    #[cfg_attr(not(feature = "_tls"), allow(dead_code, reason = "TLS is the only layer"))]
+    fn begin(&self, stream: Stream, peer: Peer<'_>) -> Result<Stream>;
+
     /// Turns a stream that is connected to this peer into the one that HTTP is spoken on, by the
     /// deadline. What stops calls on the stream stops this one too. Errors say their phase.
-    fn establish(&mut self, stream: Stream, host: &str, port: u16, deadline: Deadline) -> Result<Stream>;
+    fn establish(&self, stream: Stream, peer: Peer<'_>, deadline: Deadline) -> Result<Stream>;
+}
+
+/// Whom a layer is put up with.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "_tls"), allow(dead_code, reason = "TLS is the only layer"))]
+pub(crate) struct Peer<'a> {
+    pub(crate) host: &'a str,
+    pub(crate) port: u16,
+    /// A proxy, on the way to the server or in its place.
+    pub(crate) is_proxy: bool,
 }
 
 /// How connections are made.
@@ -101,14 +116,14 @@ impl Dialer {
             (None, Route::Tunnel) => self.tunnel(host, port, &within)?,
         };
         // Without a tunnel the proxy is who the layer speaks with.
-        let (host, port) = match route {
-            Route::Forward => (self.proxy.host().to_owned(), self.proxy.port()),
-            Route::Direct | Route::Tunnel => (host.to_owned(), port),
+        let peer = match route {
+            Route::Forward => Peer { host: self.proxy.host(), port: self.proxy.port(), is_proxy: true },
+            Route::Direct | Route::Tunnel => Peer { host, port, is_proxy: false },
         };
-        match &mut self.layer {
+        match &self.layer {
             Some(layer) => {
                 within.observe(Phase::Handshake);
-                layer.establish(stream, &host, port, within.deadline)
+                layer.establish(stream, peer, within.deadline)
             }
             None => Ok(stream),
         }
@@ -153,7 +168,11 @@ impl Dialer {
         match self.proxy.protocol() {
             ProxyProtocol::Https => {
                 within.observe(Phase::Handshake);
-                proxy_layer()?.establish(stream, host, port, within.deadline)
+                let peer = Peer { host, port, is_proxy: true };
+                match &self.layer {
+                    Some(layer) => layer.establish(stream, peer, within.deadline),
+                    None => proxy_layer()?.establish(stream, peer, within.deadline),
+                }
             }
             _ => Ok(stream),
         }
@@ -174,6 +193,13 @@ impl Dialer {
 }
 
 /// TLS to an HTTPS proxy, which is trusted as any server is.
+#[cfg(feature = "_tls")]
 fn proxy_layer() -> Result<Box<dyn Layer>> {
-    Err(Error::unsupported("an https proxy needs the feature tls"))
+    Ok(Box::new(super::super::https::TlsLayer::default()))
+}
+
+/// TLS to an HTTPS proxy, which is trusted as any server is.
+#[cfg(not(feature = "_tls"))]
+fn proxy_layer() -> Result<Box<dyn Layer>> {
+    Err(crate::Error::unsupported("an https proxy needs the feature tls"))
 }

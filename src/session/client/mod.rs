@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use dial::Layer;
 use dial::{Dialer, Route};
+pub(crate) use dial::{Layer, Peer};
 use head::{Additions, host_field, host_with_port, keep_alive_hint, request_framing, with_field, write_head};
 
 use super::body::{BodyReader, BodyWriter, Drive, Upload};
@@ -211,12 +211,32 @@ impl HttpClientSession {
     }
 
     /// The same over a layer, with its port.
-    #[allow(dead_code, reason = "the session over TLS comes next")]
+    #[cfg_attr(not(feature = "_tls"), allow(dead_code, reason = "TLS is the only layer"))]
     pub(crate) fn over(layer: Box<dyn Layer>) -> HttpClientSession {
         let mut session = HttpClientSession::unconnected();
         session.port = layer.default_port();
         session.dialer.layer = Some(layer);
         session
+    }
+
+    /// To a host and port, from the start.
+    #[cfg(feature = "_tls")]
+    pub(super) fn point_to(&mut self, host: String, port: u16) {
+        self.port = port;
+        self.assign_host(host);
+    }
+
+    /// Over a stream that is connected to the host already, with the layer on it. What the layer
+    /// waits for is waited for with the first request.
+    #[cfg(feature = "_tls")]
+    pub(super) fn connect_over(&mut self, stream: Stream) -> Result<()> {
+        let stream = match &self.dialer.layer {
+            Some(layer) => {
+                layer.begin(stream, Peer { host: &self.host, port: self.port, is_proxy: false })?
+            }
+            None => stream,
+        };
+        self.connection.attach_socket(stream)
     }
 
     /// To a proxy itself, on a stream that is connected to it.
@@ -758,8 +778,14 @@ impl HttpClientSession {
     /// Goes through the proxy to the session's host, and speaks with the host from then on.
     #[doc(alias = "proxyTunnel")]
     pub fn proxy_tunnel(&mut self) -> Result<()> {
-        let stream = self.proxy_connect()?;
+        let limit = limited(self.connection.timeouts().connect).map_or(Deadline::never(), Deadline::after);
+        let deadline = self.deadline().earlier(limit);
+        let mut stream = self.proxy_connect()?;
         self.exchange.state = State::Idle;
+        if let Some(layer) = &self.dialer.layer {
+            let peer = Peer { host: &self.host, port: self.port, is_proxy: false };
+            stream = layer.establish(stream, peer, deadline)?;
+        }
         self.connection.attach_socket(stream)?;
         self.tunnelled = true;
         Ok(())
@@ -1048,19 +1074,17 @@ mod tests {
             true
         }
 
-        fn establish(
-            &mut self,
-            mut stream: Stream,
-            host: &str,
-            port: u16,
-            deadline: Deadline,
-        ) -> Result<Stream> {
+        fn begin(&self, stream: Stream, _peer: Peer<'_>) -> Result<Stream> {
+            Ok(stream)
+        }
+
+        fn establish(&self, mut stream: Stream, peer: Peer<'_>, deadline: Deadline) -> Result<Stream> {
             let (near, mut far) = pair();
             let mut block = [0; 64];
             let limit = Limit::stall(Duration::from_secs(5));
             let n = stream.read(&mut block, &limit)?;
             far.write_all(&block[..n]).unwrap();
-            self.0.send((host.to_owned(), port, deadline, far)).unwrap();
+            self.0.send((peer.host.to_owned(), peer.port, deadline, far)).unwrap();
             Ok(Stream::custom(near))
         }
     }
