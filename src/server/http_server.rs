@@ -14,6 +14,8 @@ use super::slot::Slot;
 use super::{
     HttpServerParams, RequestHandler, RequestHandlerFactory, ServerHandle, ServerRequest, ServerResponse,
 };
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsContext;
 use crate::net::{Listener, Stream};
 use crate::{Error, Result};
 
@@ -53,6 +55,23 @@ pub struct HttpServer {
     core: Arc<Core>,
     addresses: Vec<SocketAddr>,
     started: bool,
+}
+
+/// Listens on the first of the addresses that can be listened on.
+fn listener(address: impl ToSocketAddrs) -> Result<Listener> {
+    let mut failure = None;
+    for address in address.to_socket_addrs()? {
+        match Listener::bind(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => {
+                failure = Some(
+                    Error::new(crate::ErrorKind::Io, format!("can't listen on {address}: {error}"))
+                        .with_source(error),
+                );
+            }
+        }
+    }
+    Err(failure.unwrap_or_else(|| Error::invalid_argument("there is no address to listen on")))
 }
 
 impl HttpServer {
@@ -115,19 +134,33 @@ impl HttpServer {
 
     /// Listens on this address too: on the first one that can be listened on, where the text stands for several.
     pub fn listen(self, address: impl ToSocketAddrs) -> Result<HttpServer> {
-        let mut failure = None;
-        for address in address.to_socket_addrs()? {
-            match Listener::bind(address) {
-                Ok(listener) => return Ok(self.add_listener(listener)),
-                Err(error) => {
-                    failure = Some(
-                        Error::new(crate::ErrorKind::Io, format!("can't listen on {address}: {error}"))
-                            .with_source(error),
-                    );
-                }
-            }
-        }
-        Err(failure.unwrap_or_else(|| Error::invalid_argument("there is no address to listen on")))
+        Ok(self.add_listener(listener(address)?))
+    }
+
+    /// Listens on this address too, for `https`: connections speak TLS with the settings of this server's context.
+    /// They can be [reloaded](TlsContext::reload) while the server runs.
+    ///
+    /// The handshake is made on the connection's own thread, within the context's
+    /// [time for it](crate::tls::TlsServerBuilder::handshake_timeout).
+    ///
+    /// ```no_run
+    /// use sessile::server::{HttpServer, HttpServerParams};
+    /// use sessile::tls::TlsContext;
+    ///
+    /// let context = TlsContext::server().certificate_files("chain.pem", "key.pem").build()?;
+    /// let mut server = HttpServer::new(HttpServerParams::new(), |request, response| {
+    ///     response.send_buffer(format!("secure: {}\n", request.is_secure()).as_bytes())
+    /// })
+    /// .listen_tls("0.0.0.0:443", &context)?;
+    /// server.run()
+    /// # ;
+    /// # Ok::<(), sessile::Error>(())
+    /// ```
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn listen_tls(self, address: impl ToSocketAddrs, context: &TlsContext) -> Result<HttpServer> {
+        let listener = listener(address)?.with_tls(context.clone())?;
+        Ok(self.add_listener(listener))
     }
 
     /// Listens here too. There may be several: TCP by IPv4 and IPv6, Unix sockets, some of them inherited.

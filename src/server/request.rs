@@ -12,6 +12,8 @@ use super::slot::Slot;
 use crate::Result;
 use crate::message::{HeaderMap, Request};
 use crate::net::Pace;
+#[cfg(feature = "_tls")]
+use crate::net::tls::{Certificate, TlsStream};
 use crate::session::{BodyReader, Detached, Timeouts};
 
 /// A request that is being answered: the head by [`Deref`], the content by [`Read`] and [`BufRead`].
@@ -94,6 +96,25 @@ impl<'a> ServerRequest<'a> {
     #[doc(alias = "secure")]
     pub fn is_secure(&self) -> bool {
         self.about.secure
+    }
+
+    /// The certificate that the client has shown and that was found valid, where the server's
+    /// [`TlsContext`](crate::tls::TlsContext) asks for one. `None` once the connection is
+    /// [detached](Self::detach).
+    #[doc(alias = "clientCertificate")]
+    #[doc(alias = "peerCertificate")]
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn client_certificate(&self) -> Option<Certificate> {
+        self.with_tls(TlsStream::peer_certificate).flatten()
+    }
+
+    /// Looks at the TLS of the connection, if there is any: the version, the name that was asked
+    /// for, the client's chain.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn with_tls<T>(&self, look: impl FnOnce(&TlsStream) -> T) -> Option<T> {
+        self.body.of_stream(|stream| stream.tls().map(look)).flatten()
     }
 
     /// What was attached to this connection by a handler of an earlier request on it.

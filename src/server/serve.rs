@@ -91,9 +91,14 @@ impl Conversation<'_> {
                     return CloseReason::ContentUnfinished;
                 }
             }
-            if !self.session.has_input() {
+            while !self.session.has_input() {
                 if let Err(reason) = self.wait(memory) {
                     return reason;
+                }
+                // Nobody takes the thread from a handshake that has begun; it has its own time.
+                if let Err(error) = self.session.handshake() {
+                    log::debug!("no TLS: {error}");
+                    return CloseReason::from(&error);
                 }
             }
             self.session.count_request();
