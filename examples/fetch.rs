@@ -347,7 +347,7 @@ impl Options {
                 Arg::Word(url) => {
                     let uri = Uri::parse(&url).map_err(|error| format!("{url}: {}", in_one_line(&error)))?;
                     match uri.scheme() {
-                        Scheme::Http => {}
+                        Scheme::Http | Scheme::HttpUnix => {}
                         Scheme::Https => return Err(format!("{url}: https needs the feature tls")),
                         Scheme::Ws | Scheme::Wss => {
                             return Err(format!("{url}: a WebSocket can't be fetched"));

@@ -7,6 +7,7 @@
 //! an error is said where the error arises.
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
@@ -109,7 +110,7 @@ pub enum ErrorKind {
     WebSocket,
     /// A store of web sessions can't be reached or failed.
     Store,
-    /// Compressed content that can't be decoded.
+    /// Content that can't be decoded: compression, a character set, JSON.
     Decode,
     /// Any other failure of the operating system.
     #[doc(alias = "IOException")]
@@ -208,10 +209,18 @@ impl Error {
         self.0.retryable
     }
 
+    /// The status of the response that was asked to be an error
+    /// ([`error_for_status`](crate::client::AgentResponse::error_for_status)).
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.status.filter(|_| self.0.kind == ErrorKind::Status)
+    }
+
     /// The status with which a server should answer the peer that caused this error: 400,
     /// 408, 413, 414, 417, 431, 501, 505 and so on; `None` where it was not the peer.
     pub fn status_hint(&self) -> Option<StatusCode> {
-        self.0.status.or(match self.0.kind {
+        // What another server said of our request is not what we say of this one.
+        let own = self.0.status.filter(|_| self.0.kind != ErrorKind::Status);
+        own.or(match self.0.kind {
             ErrorKind::Malformed | ErrorKind::Incomplete | ErrorKind::Form => Some(StatusCode::BAD_REQUEST),
             ErrorKind::TooLarge => Some(StatusCode::CONTENT_TOO_LARGE),
             ErrorKind::Unsupported => Some(StatusCode::NOT_IMPLEMENTED),
@@ -320,6 +329,12 @@ impl From<io::Error> for Error {
             _ => ErrorKind::Io,
         };
         Error::new(kind, error.to_string()).with_source(error)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Error {
+        match never {}
     }
 }
 

@@ -58,6 +58,7 @@ mod error;
 mod random;
 
 pub mod auth;
+pub mod client;
 pub mod message;
 pub mod net;
 pub mod proto;

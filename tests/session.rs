@@ -919,3 +919,19 @@ fn an_idempotent_upload_lost_on_a_reused_connection_says_that_it_may_be_made_aga
         script.thread.join().unwrap();
     }
 }
+
+#[test]
+fn what_remains_of_content_counts_every_byte_once() {
+    let script = script(vec![answering("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")]);
+    let mut session = client(&script);
+    session.send_request(&Request::get("/")).unwrap();
+    let mut response = Response::new();
+    let mut body = session.receive_response(&mut response).unwrap();
+    assert_eq!(body.remaining(), Some(5));
+    body.read_exact(&mut [0; 2]).unwrap();
+    assert_eq!(body.remaining(), Some(3));
+    assert_eq!(body.fill_buf().unwrap(), b"llo");
+    assert_eq!(body.remaining(), Some(3));
+    drop(session);
+    script.thread.join().unwrap();
+}

@@ -1,5 +1,5 @@
 //! Absolute URIs of the schemes `http`, `https`, `ws` and `wss` (RFC 3986; RFC 9110, section
-//! 4.2; RFC 6455, section 3).
+//! 4.2; RFC 6455, section 3), and of `http+unix`, which names a Unix socket in place of a host.
 //!
 //! What exists as a `Uri` has a host that can be connected to and nothing that two readers
 //! could read in two ways. Names are not resolved here.
@@ -32,6 +32,9 @@ use crate::{Error, Result};
 ///
 /// let next = uri.resolve("../x?y")?;
 /// assert_eq!(next.as_str(), "http://example.com:8080/x?y");
+///
+/// let socket: Uri = "http+unix://%2Frun%2Fapp.sock/status".parse()?;
+/// assert_eq!(socket.unix_path().as_deref(), Some("/run/app.sock"));
 /// # Ok::<(), sessile::Error>(())
 /// ```
 #[derive(Clone)]
@@ -59,6 +62,8 @@ pub enum Scheme {
     Ws,
     /// A WebSocket over HTTP and TLS.
     Wss,
+    /// Plain HTTP over a Unix socket, whose path stands percent-encoded where others have a host.
+    HttpUnix,
 }
 
 /// What two URIs share that a browser lets see each other's data: scheme, host and port
@@ -82,14 +87,18 @@ pub struct Origin {
 
 impl Uri {
     /// Reads an absolute URI. Fails if the grammar of RFC 3986 does not allow it, if its
-    /// scheme is none of the four, or if its host or port can't be connected to.
+    /// scheme is none of the five, or if its host or port can't be connected to.
     pub fn parse(text: &str) -> Result<Uri> {
         let uri = UriStr::new(text)
             .map_err(|error| bad("that is not an absolute URI").with_source(error.to_string()))?;
         let scheme = Scheme::parse(uri.scheme_str())?;
         let authority = uri.authority_components().ok_or_else(|| bad("the URI names no host"))?;
-        let host = checked_host(authority.host())?;
+        let host = match scheme {
+            Scheme::HttpUnix => checked_socket(authority.host())?,
+            _ => checked_host(authority.host())?,
+        };
         let port = match authority.port() {
+            Some(_) if scheme == Scheme::HttpUnix => return Err(bad("a Unix socket has no port")),
             None | Some("") => scheme.default_port(),
             Some(digits) => field::parse_decimal(digits.as_bytes())
                 .and_then(|port| u16::try_from(port).ok())
@@ -152,11 +161,17 @@ impl Uri {
         self.scheme.is_secure()
     }
 
-    /// The host in lower case; an IPv6 address without brackets.
+    /// The host in lower case; an IPv6 address without brackets. The path of a Unix socket is
+    /// percent-encoded: see [`unix_path`](Uri::unix_path).
     #[doc(alias = "getHost")]
     pub fn host(&self) -> &str {
         let host = &self.text[self.host..self.host_end];
         host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+    }
+
+    /// The path of the Unix socket to connect to, where the scheme is `http+unix`.
+    pub fn unix_path(&self) -> Option<Cow<'_, str>> {
+        if self.scheme == Scheme::HttpUnix { field::percent_decode(self.host()) } else { None }
     }
 
     /// The port: the one in the URI, else the scheme's.
@@ -166,10 +181,10 @@ impl Uri {
     }
 
     /// Host and port as they stand in the `Host` field: an IPv6 address in brackets, and no
-    /// port that is the scheme's own. Without user information.
+    /// port that is the scheme's own. Without user information. `localhost` for a Unix socket.
     #[doc(alias = "getAuthority")]
     pub fn authority(&self) -> &str {
-        &self.text[self.host..self.path]
+        if self.scheme == Scheme::HttpUnix { "localhost" } else { &self.text[self.host..self.path] }
     }
 
     /// The path; never empty. It is not decoded.
@@ -192,7 +207,7 @@ impl Uri {
 
     /// The target of a request to a proxy: everything but the user information.
     pub fn absolute_target(&self) -> String {
-        format!("{}://{}{}", self.scheme, self.authority(), self.request_target())
+        format!("{}://{}", self.scheme, &self.text[self.host..])
     }
 
     /// The user's name, decoded. Empty if there is but a password.
@@ -248,6 +263,7 @@ impl Scheme {
             Scheme::Https => "https",
             Scheme::Ws => "ws",
             Scheme::Wss => "wss",
+            Scheme::HttpUnix => "http+unix",
         }
     }
 
@@ -265,10 +281,10 @@ impl Scheme {
     }
 
     fn parse(text: &str) -> Result<Scheme> {
-        [Scheme::Http, Scheme::Https, Scheme::Ws, Scheme::Wss]
+        [Scheme::Http, Scheme::Https, Scheme::Ws, Scheme::Wss, Scheme::HttpUnix]
             .into_iter()
             .find(|scheme| scheme.as_str().eq_ignore_ascii_case(text))
-            .ok_or_else(|| bad("the scheme of the URI is none of http, https, ws and wss"))
+            .ok_or_else(|| bad("the scheme of the URI is none of http, https, http+unix, ws and wss"))
     }
 }
 
@@ -300,6 +316,14 @@ fn checked_host(host: &str) -> Result<String> {
     Err(bad("the host of the URI is neither a name in ASCII nor an address"))
 }
 
+/// The path of a socket, encoded in one way: two spellings are one origin.
+fn checked_socket(host: &str) -> Result<String> {
+    let path = field::percent_decode(host)
+        .filter(|path| path.starts_with('/') && !path.contains('\0'))
+        .ok_or_else(|| bad("http+unix needs the percent-encoded path of a socket, from the root on"))?;
+    Ok(percent_encoding::utf8_percent_encode(&path, SOCKET).to_string())
+}
+
 fn is_ipv4(host: &str) -> bool {
     let is_octet = |part: &str| {
         part.len() <= 3
@@ -329,6 +353,10 @@ fn bad(message: &'static str) -> Error {
     Error::invalid_argument(message)
 }
 
+/// What is encoded of a socket's path: all but the unreserved characters.
+const SOCKET: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 impl FromStr for Uri {
     type Err = Error;
 
@@ -342,6 +370,28 @@ impl TryFrom<&str> for Uri {
 
     fn try_from(text: &str) -> Result<Uri> {
         Uri::parse(text)
+    }
+}
+
+impl TryFrom<String> for Uri {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Uri> {
+        Uri::parse(&text)
+    }
+}
+
+impl TryFrom<&String> for Uri {
+    type Error = Error;
+
+    fn try_from(text: &String) -> Result<Uri> {
+        Uri::parse(text)
+    }
+}
+
+impl From<&Uri> for Uri {
+    fn from(uri: &Uri) -> Uri {
+        uri.clone()
     }
 }
 
@@ -605,6 +655,20 @@ mod tests {
         assert_eq!(format!("{uri:?}"), "Uri(http://me:***@h/p)");
         assert!(!format!("{:?}", Uri::parse("http://me:s3cr3t@h:0/")).contains("s3cr3t"));
         assert!(!format!("{:?}", Uri::parse("http://me:s3cr3t@h /")).contains("s3cr3t"));
+    }
+
+    #[test]
+    fn a_unix_socket_stands_for_a_host_in_one_spelling_and_keeps_its_case() {
+        let socket = uri("HTTP+unix://%2fRun%2F%61pp.sock/status?x");
+        assert_eq!(socket.as_str(), "http+unix://%2FRun%2Fapp.sock/status?x");
+        assert_eq!(socket.unix_path().as_deref(), Some("/Run/app.sock"));
+        assert_eq!((socket.authority(), socket.request_target()), ("localhost", "/status?x"));
+        assert_eq!(socket.resolve("../y").unwrap().as_str(), "http+unix://%2FRun%2Fapp.sock/y");
+        assert_ne!(socket.origin(), uri("http+unix://%2Frun%2Fapp.sock/").origin());
+        assert_eq!(uri("http://run/").unix_path(), None);
+        for bad in ["http+unix://run/", "http+unix://%2Frun:80/", "http+unix:///run", "http+unix://%2F%00/"] {
+            assert!(Uri::parse(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -6,11 +6,12 @@
 
 use std::any::Any;
 use std::fmt;
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::body::{BodyReader, BodyWriter, lock};
+use super::body::{BodyReader, BodyWriter, Upload, lock};
 use super::detached::Detached;
 use super::incoming::Incoming;
 use super::observer::Observer;
@@ -97,6 +98,24 @@ impl Connection {
     /// The content of the message being sent.
     pub fn body_writer(&mut self) -> BodyWriter<'_> {
         BodyWriter::new(&self.out)
+    }
+
+    /// The same, with content of the request that is sent meanwhile.
+    pub(crate) fn body_reader_uploading<'a>(
+        &'a mut self,
+        content: &'a mut (dyn Read + Send),
+    ) -> BodyReader<'a> {
+        self.body_reader().with_upload(Upload::new(content))
+    }
+
+    /// How much content of the message being received is unread, where that is known.
+    pub(crate) fn unread(&self) -> Option<u64> {
+        self.input.remaining()
+    }
+
+    /// Whether all content of the message being received was read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.input.is_done()
     }
 
     pub(crate) fn fill_content(&mut self) -> Result<()> {

@@ -25,6 +25,7 @@ mod timeouts;
 mod tunnel;
 
 use std::any::Any;
+use std::fmt;
 use std::io::Read;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::time::Duration;
@@ -477,6 +478,16 @@ pub trait ClientSession: Session {
     #[doc(alias = "serverAddress")]
     fn server_address(&self) -> Result<SocketAddr> {
         self.connection().peer_address().ok_or_else(body::no_connection)
+    }
+}
+
+impl fmt::Debug for dyn ClientSession + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSession")
+            .field("host", &self.host())
+            .field("port", &self.port())
+            .field("connected", &self.is_connected())
+            .finish_non_exhaustive()
     }
 }
 

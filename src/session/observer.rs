@@ -9,7 +9,7 @@ use crate::message::{Response, StatusCode, Uri};
 ///
 /// Called on the thread that makes the exchange, with no lock held; what takes long here delays
 /// the exchange. A session calls [`phase`](Observer::phase) and [`interim`](Observer::interim), a
-/// `UserAgent` all of them.
+/// [`UserAgent`](crate::client::UserAgent) all of them.
 ///
 /// ```
 /// use std::sync::Mutex;

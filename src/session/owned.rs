@@ -53,6 +53,10 @@ impl OwnedResponseStream {
         Ok(OwnedResponseStream { session, response })
     }
 
+    pub(crate) fn from_parts(session: Box<dyn ClientSession>, response: Response) -> OwnedResponseStream {
+        OwnedResponseStream { session, response }
+    }
+
     /// The response's head.
     pub fn response(&self) -> &Response {
         &self.response
