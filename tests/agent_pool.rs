@@ -1,5 +1,7 @@
 //! The sessions that a user agent keeps: when they are used again, when not, and what is made once more.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 #[path = "support/origin.rs"]
 mod origin;
 

@@ -1,5 +1,7 @@
 //! A user agent and the redirects of scripted servers.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
+
 #[path = "support/origin.rs"]
 mod origin;
 

@@ -47,7 +47,7 @@ enum Kind {
     Bearer(BearerCredentials),
     /// Said when the server asks, by one of these schemes.
     Asked {
-        credentials: HttpCredentials,
+        credentials: Box<HttpCredentials>,
         schemes: Vec<AuthScheme>,
         open: bool,
     },
@@ -118,6 +118,7 @@ impl Authentication {
     }
 
     fn asked(credentials: HttpCredentials, schemes: &[AuthScheme]) -> Authentication {
+        let credentials = Box::new(credentials);
         Authentication::of(Kind::Asked { credentials, schemes: schemes.to_vec(), open: false })
     }
 
@@ -173,7 +174,7 @@ impl Authentication {
         let at = servers.iter().position(|(known, _)| known == origin);
         let mut server = match at {
             Some(at) => servers.remove(at),
-            None => (origin.clone(), credentials.clone()),
+            None => (origin.clone(), HttpCredentials::clone(credentials)),
         };
         let may = |scheme: &AuthScheme| *scheme != AuthScheme::Basic || secure || *open;
         let allowed: Vec<_> = schemes.iter().copied().filter(may).collect();
@@ -184,19 +185,16 @@ impl Authentication {
             // Digest that wants the content's hash says with which algorithm only now.
             Err(error) if error.kind() == ErrorKind::IllegalState => {
                 hash(&mut server.1);
-                server.1.update_auth_info(request)
+                server.1.authenticate(request, response)
             }
             other => other,
         };
-        match &answer {
-            Ok(Some(_)) => {
-                if servers.len() >= MOST_SERVERS {
-                    servers.remove(0);
-                }
-                servers.push(server);
+        // What was refused is not kept, so that it is not said again up front.
+        if let Ok(Some(_)) = &answer {
+            if servers.len() >= MOST_SERVERS {
+                servers.remove(0);
             }
-            // What was refused is not said again up front.
-            Ok(None) | Err(_) => {}
+            servers.push(server);
         }
         match answer {
             Err(error) if error.kind() == ErrorKind::NotAuthenticated => {

@@ -35,6 +35,7 @@ use crate::{Error, Result};
 #[doc(alias = "HTTPResponseStream")]
 pub struct AgentBody(Source);
 
+#[allow(clippy::large_enum_variant, reason = "the large one is the common one")]
 enum Source {
     Plain(Raw),
     #[cfg(feature = "gzip")]

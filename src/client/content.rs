@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub struct Content(Kind);
 enum Kind {
     #[default]
     None,
-    Bytes(Arc<[u8]>),
+    Bytes(Arc<Vec<u8>>),
     Reader {
         /// `None` once it is on its way.
         reader: Option<Box<dyn Read + Send>>,
@@ -123,7 +123,7 @@ impl Content {
         let total = self.length();
         let reader: Box<dyn Read + Send> = match &mut self.0 {
             Kind::None => Box::new(io::empty()),
-            Kind::Bytes(bytes) => Box::new(Cursor::new(bytes.clone())),
+            Kind::Bytes(bytes) => Box::new(Shared { bytes: bytes.clone(), taken: 0 }),
             Kind::Reader { reader, .. } => reader.take().ok_or_else(gone)?,
             Kind::Replayable { open, .. } => open()
                 .map_err(|error| Error::new(ErrorKind::Io, "the content can't be read").with_source(error))?,
@@ -167,15 +167,29 @@ impl Read for Flow {
     }
 }
 
+/// Bytes that are read from their beginning, however often.
+struct Shared {
+    bytes: Arc<Vec<u8>>,
+    taken: usize,
+}
+
+impl Read for Shared {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = (&self.bytes[self.taken..]).read(into)?;
+        self.taken += n;
+        Ok(n)
+    }
+}
+
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Content {
-        Content(Kind::Bytes(bytes.into()))
+        Content(Kind::Bytes(Arc::new(bytes)))
     }
 }
 
 impl From<&[u8]> for Content {
     fn from(bytes: &[u8]) -> Content {
-        Content(Kind::Bytes(bytes.into()))
+        Content::from(bytes.to_vec())
     }
 }
 
@@ -185,8 +199,8 @@ impl<const N: usize> From<&[u8; N]> for Content {
     }
 }
 
-impl From<Arc<[u8]>> for Content {
-    fn from(bytes: Arc<[u8]>) -> Content {
+impl From<Arc<Vec<u8>>> for Content {
+    fn from(bytes: Arc<Vec<u8>>) -> Content {
         Content(Kind::Bytes(bytes))
     }
 }
@@ -222,6 +236,7 @@ impl fmt::Debug for Content {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Cursor;
 
     fn read(content: &mut Content) -> Result<String> {
         let mut text = String::new();
