@@ -395,8 +395,9 @@ mod gzip {
                 UserAgent::builder().gzip(true).gzip_limits(limits).max_content(most).build().unwrap();
             agent.get(origin.url("/bomb")).send().unwrap()
         };
-        for change in [|limits: &mut GzipLimits| limits.grace = 1 << 20, |limits| limits.size = Some(1 << 20)]
-        {
+        let by: [fn(&mut GzipLimits); 2] =
+            [|limits| limits.grace = 1 << 20, |limits| limits.size = Some(1 << 20)];
+        for change in by {
             let error = bomb(change, 0).copy_to(std::io::sink()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TooLarge);
         }
