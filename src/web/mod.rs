@@ -17,6 +17,8 @@ mod listeners;
 mod manager;
 mod memory;
 pub(crate) mod multipart;
+#[cfg(all(test, loom))]
+mod races;
 mod record;
 mod remote;
 mod serving;
