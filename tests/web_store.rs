@@ -94,6 +94,39 @@ fn with_stores(name: &str, test: impl Fn(Arc<Far>)) {
     test(Far::new(MemoryStore::new()));
     let folder = Folder::new(name);
     test(Far::new(FileStore::open(&folder.0).unwrap()));
+    #[cfg(feature = "redis")]
+    if let Ok(url) = std::env::var(REDIS) {
+        let prefix = format!("{name}:");
+        test(Far::new(sessile::web::RedisStore::open(&url).unwrap().with_prefix(&prefix)));
+    }
+}
+
+/// Where there is a Redis to test with as well.
+#[cfg(feature = "redis")]
+const REDIS: &str = "SESSILE_TEST_REDIS";
+
+#[cfg(feature = "redis")]
+#[test]
+#[ignore = "needs redis-server"]
+fn all_of_this_with_redis() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let mut server = std::process::Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        thread::yield_now();
+    }
+    let tests = std::process::Command::new(std::env::current_exe().unwrap())
+        .env(REDIS, format!("redis://127.0.0.1:{port}"))
+        .status()
+        .unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(tests.success());
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -191,7 +224,7 @@ fn rules(store: &dyn SessionStore) {
     let two = key();
     let three = key();
     store.create(&two, &record()).unwrap();
-    let moved = Moved::from_parts(three.clone(), start() + MINUTE, start() + 10 * MINUTE, [7; 16]);
+    let moved = Moved::from_parts(three.clone(), start(), start() + MINUTE, start() + 10 * MINUTE, [7; 16]);
     assert!(store.rename(&two, &three, &moved).unwrap());
     assert_eq!(store.open(&two, 0, start(), true).unwrap(), Opened::Moved(moved.clone()));
     assert_eq!(read(store, &three), record());
@@ -262,6 +295,9 @@ fn changes_at_the_same_time_all_arrive() {
 #[test]
 fn stores_that_do_not_expire_by_themselves_are_swept() {
     with_stores("swept", |store| {
+        if format!("{store:?}").contains("RedisStore") {
+            return;
+        }
         for _ in 0..50 {
             store.create(&key(), &record()).unwrap();
         }
@@ -270,7 +306,7 @@ fn stores_that_do_not_expire_by_themselves_are_swept() {
         record.timeout = None;
         store.create(&lasting, &record).unwrap();
         store.create(&from, &record).unwrap();
-        let moved = Moved::from_parts(to.clone(), start(), start() + MINUTE, [0; 16]);
+        let moved = Moved::from_parts(to.clone(), start(), start(), start() + MINUTE, [0; 16]);
         store.rename(&from, &to, &moved).unwrap();
         assert!(store.sweep(start()).unwrap().is_empty());
         let mut removed = 0;

@@ -245,7 +245,7 @@ fn record() -> SessionRecord {
 }
 
 fn moved() -> Moved {
-    Moved::new(key(1), &id(0), &id(1), now() + HOUR, now() + HOUR)
+    Moved::from_parts(key(1), now(), now() + HOUR, now() + HOUR, [0; 16])
 }
 
 /// What somebody sees who looks for the session under a key, following it where it moved.

@@ -233,6 +233,14 @@ pub(crate) fn random_token() -> Result<String> {
     Ok(SessionId(bytes).to_string())
 }
 
+/// The name under which a store may index a principal: no secret, but nobody's business.
+#[cfg(feature = "redis")]
+pub(crate) fn principal_digest(application: &str, principal: &str) -> String {
+    let mut text = String::new();
+    hex(&mut text, &digest(b"principal", &[application.as_bytes(), principal.as_bytes()]));
+    text
+}
+
 /// SHA-256 over a purpose and some parts, none of which can run into the next.
 fn digest(purpose: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();

@@ -20,6 +20,8 @@ pub(crate) mod multipart;
 #[cfg(all(test, loom))]
 mod races;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod remote;
 mod serving;
 mod session;
@@ -33,6 +35,9 @@ mod table;
 mod tracking;
 mod value;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use builder::{AddressCheck, WebSessionManagerBuilder, WhenFull};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::WebContext;

@@ -40,13 +40,20 @@ impl Race {
         Race { manager, session, ends, clock }
     }
 
-    fn spawn<T: 'static>(&self, run: impl FnOnce(WebSession, WebSessionManager) -> T + 'static) -> thread::JoinHandle<T> {
+    fn spawn<T: 'static>(
+        &self,
+        run: impl FnOnce(WebSession, WebSessionManager) -> T + 'static,
+    ) -> thread::JoinHandle<T> {
         let (session, manager) = (self.session.clone(), self.manager.clone());
         thread::spawn(move || run(session, manager))
     }
 
     fn finds(&self, id: &SessionId) -> bool {
-        self.manager.0.table.find(&id.key(), 0).is_some_and(|found| WebSession::plain(found.session).is_valid())
+        self.manager
+            .0
+            .table
+            .find(&id.key(), 0)
+            .is_some_and(|found| WebSession::plain(found.session).is_valid())
     }
 
     /// It ended once, and nothing leads to it any more.
@@ -189,7 +196,8 @@ fn an_attribute_that_was_set_is_there_or_was_there_at_the_end() {
 #[test]
 fn an_update_against_an_update() {
     in_every_order(|race| {
-        let add = |session: &WebSession| session.update("n", |n: Option<u64>| Some(n.unwrap_or(0) + 1)).unwrap();
+        let add =
+            |session: &WebSession| session.update("n", |n: Option<u64>| Some(n.unwrap_or(0) + 1)).unwrap();
         let other = race.spawn(move |session, _| add(&session));
         add(&race.session);
         other.join().unwrap();

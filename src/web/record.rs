@@ -39,6 +39,7 @@ impl Kept {
             }
             Kept::Moved(moved) => {
                 out.extend_from_slice(MOVED);
+                number(&mut out, millis(moved.at));
                 number(&mut out, millis(moved.until));
                 number(&mut out, millis(moved.kept));
                 bytes(&mut out, moved.to.as_str().as_bytes());
@@ -60,9 +61,10 @@ impl Kept {
         let kept = match magic {
             RECORD => Kept::Record(read_record(rest)?),
             MOVED => {
+                let at = time(read_number(rest)?);
                 let (until, kept) = (time(read_number(rest)?), time(read_number(rest)?));
                 let to = read_text(rest)?.parse().ok()?;
-                Kept::Moved(Moved::from_parts(to, until, kept, read_bytes(rest)?.try_into().ok()?))
+                Kept::Moved(Moved::from_parts(to, at, until, kept, read_bytes(rest)?.try_into().ok()?))
             }
             _ => return None,
         };
@@ -168,7 +170,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let bare = SessionRecord::new("", time(0));
         let id = SessionId::random().unwrap();
-        let moved = Moved::new(StoreKey::new("", &id), &id, &id, time(1), time(2));
+        let moved = Moved::new(StoreKey::new("", &id), &id, &id, 0, 1, 2);
         for kept in [Kept::Record(sample()), Kept::Record(bare), Kept::Moved(moved)] {
             assert_eq!(Kept::decode(&kept.encode()), Some(kept));
         }

@@ -370,7 +370,7 @@ impl WebSession {
         let to = core.store_key(new);
         let until = now.saturating_add(grace.map_or(0, span));
         let kept = now.saturating_add(span_or_never(self.timeout()).clamp(MARKER_KEPT, MARKER_KEPT_AT_MOST));
-        let moved = Moved::new(to.clone(), old, new, time(until), time(kept.max(until)));
+        let moved = Moved::new(to.clone(), old, new, now, until, kept.max(until));
         let renamed = if stored { store.rename(&key, &to, &moved) } else { Ok(true) };
         let done = match renamed {
             Ok(true) => {

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::clock::{NEVER, millis, span_or_never, time_or_never};
+use super::clock::{NEVER, millis, span_or_never, time, time_or_never};
 use super::id::{Seal, SessionId, StoreKey};
 use super::memory::MemoryStore;
 use crate::{Error, ErrorKind, Result};
@@ -338,6 +338,8 @@ pub enum Applied {
 pub struct Moved {
     /// Where it is now.
     pub to: StoreKey,
+    /// When it moved.
+    pub at: SystemTime,
     /// Until when the old id finds it, for the manager to look at.
     pub until: SystemTime,
     /// Until when changes of requests that were under way still reach it. The store
@@ -352,15 +354,22 @@ impl Moved {
         to: StoreKey,
         old: &SessionId,
         new: &SessionId,
-        until: SystemTime,
-        kept: SystemTime,
+        at: u64,
+        until: u64,
+        kept: u64,
     ) -> Moved {
-        Moved { to, until, kept, seal: Seal::new(old, new).0 }
+        Moved { to, at: time(at), until: time(until), kept: time(kept), seal: Seal::new(old, new).0 }
     }
 
     /// From the parts that a store kept.
-    pub fn from_parts(to: StoreKey, until: SystemTime, kept: SystemTime, seal: [u8; 16]) -> Moved {
-        Moved { to, until, kept, seal }
+    pub fn from_parts(
+        to: StoreKey,
+        at: SystemTime,
+        until: SystemTime,
+        kept: SystemTime,
+        seal: [u8; 16],
+    ) -> Moved {
+        Moved { to, at, until, kept, seal }
     }
 
     pub(crate) fn new_id(&self, old: &SessionId) -> SessionId {
