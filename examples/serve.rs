@@ -8,6 +8,7 @@
 //! error as `RUST_LOG` says. SIGINT and SIGTERM stop it when the requests under way are done.
 
 mod args;
+mod https;
 mod sessions;
 #[cfg(feature = "websocket")]
 mod web_socket;
@@ -22,10 +23,11 @@ use std::time::Duration;
 use args::{Arg, Args};
 use base64::prelude::BASE64_STANDARD;
 use base64::write::EncoderStringWriter;
+use https::Tls;
 use percent_encoding::percent_decode_str;
 use sessile::Result;
 use sessile::message::{HeaderMap, Method, StatusCode};
-use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
+use sessile::server::{FileService, HttpServer, HttpServerParams, ServerRequest, ServerResponse};
 use sessile::web::{MultipartReader, WebSessionManager};
 use sha2::{Digest, Sha256};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -35,6 +37,8 @@ const USAGE: &str = "\
 usage: serve [OPTIONS]
 
   --listen ADDR:PORT           where to listen; 127.0.0.1:8080, port 0 picks a free one
+  --tls-cert FILE --tls-key FILE  PEM chain and key: serve HTTPS
+  --tls-client-ca FILE         require client certificates that this CA signed
   --max-threads N              connection threads at most
   --max-queued N               connections that may wait for a thread; past it: 503
   --timeout SECS               how long one read or write may stall
@@ -44,7 +48,7 @@ usage: serve [OPTIONS]
   --max-body BYTES             larger request bodies get 413; 1 GiB
   --root DIR                   the folder that /file/ serves
   --session-timeout SECS       inactivity after which a web session ends; 1800
-  --session-store URL          where web sessions are kept; memory:";
+  --session-store URL          where web sessions are kept: memory:, file:DIR, redis://HOST:PORT/";
 
 fn main() -> ExitCode {
     env_logger::init();
@@ -65,11 +69,12 @@ fn main() -> ExitCode {
 }
 
 fn serve(options: Options) -> Result<()> {
-    let sessions = sessions::manager(&options.store, options.session_timeout)?;
-    let mut server =
-        HttpServer::bind_with(options.listen.as_str(), options.params, move |request, response| {
-            answer(request, response, &sessions)
-        })?;
+    let site = Site {
+        sessions: sessions::manager(&options.store, options.session_timeout)?,
+        files: options.root.map(FileService::new).transpose()?,
+    };
+    let server = HttpServer::new(options.params, move |request, response| answer(request, response, &site));
+    let mut server = https::listen(server, &options.listen, &options.tls)?;
     let handle = server.handle();
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     thread::spawn(move || {
@@ -84,7 +89,8 @@ fn serve(options: Options) -> Result<()> {
         }
     });
     if let Some(address) = server.local_addr() {
-        println!("listening on http://{address}");
+        let scheme = if options.tls.is_wanted() { "https" } else { "http" };
+        println!("listening on {scheme}://{address}");
     }
     server.run()
 }
@@ -92,8 +98,16 @@ fn serve(options: Options) -> Result<()> {
 /// How long requests have to finish when the server is stopped.
 const GRACE: Duration = Duration::from_secs(60);
 
+/// What the answers come from.
+struct Site {
+    sessions: WebSessionManager,
+    /// The folder below `/file`.
+    files: Option<FileService>,
+}
+
 /// What there is to ask for.
-enum Endpoint {
+enum Endpoint<'a> {
+    File(&'a str),
     Visitor(sessions::Action),
     Hello,
     Echo,
@@ -111,9 +125,9 @@ enum Endpoint {
     Lacks(&'static str),
 }
 
-impl Endpoint {
+impl<'a> Endpoint<'a> {
     /// The endpoint that a path names. A part of it may be percent-encoded, and is the same then.
-    fn of(path: &str) -> Option<Endpoint> {
+    fn of(path: &'a str) -> Option<Endpoint<'a>> {
         let path = path.strip_prefix('/')?;
         let (name, argument) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
         Some(match (&*decoded(name)?, argument) {
@@ -128,6 +142,7 @@ impl Endpoint {
             ("sleep", Some(n)) => Endpoint::Sleep(number(n)?),
             ("redirect", Some(n)) => Endpoint::Redirect(number(n)?),
             ("status", Some(n)) => Endpoint::Status(number(n)?),
+            ("file", Some(path)) => Endpoint::File(path),
             ("upload", None) => Endpoint::Upload,
             #[cfg(feature = "websocket")]
             ("ws", None) => Endpoint::WebSocket,
@@ -174,11 +189,7 @@ fn number(part: &str) -> Option<u64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-fn answer(
-    request: &mut ServerRequest<'_>,
-    response: &mut ServerResponse<'_>,
-    sessions: &WebSessionManager,
-) -> Result<()> {
+fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>, site: &Site) -> Result<()> {
     let Some(endpoint) = Endpoint::of(request.path()) else {
         return text(response, StatusCode::NOT_FOUND, "there is nothing here\n");
     };
@@ -194,7 +205,7 @@ fn answer(
         }
     }
     match endpoint {
-        Endpoint::Visitor(action) => sessions.serve(request, response, |request, response, visitor| {
+        Endpoint::Visitor(action) => site.sessions.serve(request, response, |request, response, visitor| {
             sessions::answer(&action, request, response, visitor)
         }),
         Endpoint::Hello => {
@@ -223,6 +234,10 @@ fn answer(
                 response.send()?.finish()
             }
             None => text(response, StatusCode::BAD_REQUEST, "a final status is between 200 and 599\n"),
+        },
+        Endpoint::File(path) => match &site.files {
+            Some(files) => files.serve(path, request, response),
+            None => text(response, StatusCode::NOT_FOUND, "there is nothing here\n"),
         },
         Endpoint::Upload => upload(request, response),
         #[cfg(feature = "websocket")]
@@ -264,6 +279,7 @@ fn inspect(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -
     let base64 = base64.into_inner();
     let query = request.query().map_or("null".to_owned(), |query| json(query.as_bytes()));
     let client = request.client_address().map_or("null".to_owned(), |client| format!("\"{client}\""));
+    let subject = https::client_subject(request).map_or("null".to_owned(), |name| json(name.as_bytes()));
     response.set_content_type("application/json");
     let mut out = response.send()?;
     write!(
@@ -278,7 +294,7 @@ fn inspect(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -
     )?;
     write!(
         out,
-        r#""body_length":{length},"body_base64":"{base64}","client_address":{client},"secure":{},"client_certificate_subject":null}}"#,
+        r#""body_length":{length},"body_base64":"{base64}","client_address":{client},"secure":{},"client_certificate_subject":{subject}}}"#,
         request.is_secure(),
     )?;
     Ok(())
@@ -365,6 +381,8 @@ fn json_fields(fields: &HeaderMap) -> String {
 struct Options {
     listen: String,
     params: HttpServerParams,
+    tls: Tls,
+    root: Option<String>,
     store: String,
     session_timeout: Duration,
 }
@@ -372,6 +390,8 @@ struct Options {
 fn options() -> Result<Options, String> {
     let mut listen = "127.0.0.1:8080".to_owned();
     let mut params = HttpServerParams::new();
+    let mut tls = Tls::default();
+    let mut root = None;
     let mut store = "memory:".to_owned();
     let mut session_timeout = Duration::from_secs(1800);
     let mut args = Args::from_env();
@@ -389,23 +409,25 @@ fn options() -> Result<Options, String> {
             "--max-keep-alive-requests" => params = params.with_max_keep_alive_requests(args.parse()?),
             "--no-keep-alive" => params = params.with_keep_alive(false),
             "--max-body" => params = params.with_max_content(args.parse()?),
-            "--root" => _ = args.value()?,
+            "--root" => root = Some(args.value()?),
             "--session-timeout" => session_timeout = args.seconds()?,
             "--session-store" => {
                 store = args.value()?;
                 match store.split_once(':') {
                     Some(("memory", "")) => {}
                     Some(("file", folder)) if !folder.is_empty() => {}
-                    Some(("redis", _)) => return Err(format!("{store} needs the feature redis")),
+                    Some(("redis" | "rediss", _)) if cfg!(feature = "redis") => {}
+                    Some(("redis" | "rediss", _)) => return Err(format!("{store} needs the feature redis")),
                     _ => return Err(format!("{store} is no store: memory:, file:DIR or redis://HOST:PORT/")),
                 }
             }
-            "--tls-cert" | "--tls-key" | "--tls-client-ca" => {
-                return Err(format!("{option} needs the feature tls"));
-            }
+            "--tls-cert" => tls.cert = Some(args.value()?),
+            "--tls-key" => tls.key = Some(args.value()?),
+            "--tls-client-ca" => tls.client_ca = Some(args.value()?),
             "--help" => args::help(USAGE),
             _ => return Err(format!("there is no option {option}\n{USAGE}")),
         }
     }
-    Ok(Options { listen, params, store, session_timeout })
+    tls.check()?;
+    Ok(Options { listen, params, tls, root, store, session_timeout })
 }

@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sessile::message::{Form, Method, StatusCode};
 use sessile::server::{ServerRequest, ServerResponse};
+#[cfg(feature = "redis")]
+use sessile::web::RedisStore;
 use sessile::web::{FileStore, MemoryStore, Value, Visitor, WebSession, WebSessionManager};
 use sessile::{Error, ErrorKind, Result};
 
@@ -34,6 +36,8 @@ pub(crate) fn manager(store: &str, timeout: Duration) -> Result<WebSessionManage
     let builder = match store.split_once(':') {
         Some(("memory", _)) => WebSessionManager::builder(MemoryStore::new()),
         Some(("file", folder)) => WebSessionManager::builder(FileStore::open(folder)?),
+        #[cfg(feature = "redis")]
+        Some(("redis" | "rediss", _)) => WebSessionManager::builder(RedisStore::open(store)?),
         _ => return Err(Error::new(ErrorKind::InvalidArgument, format!("{store} is no store"))),
     };
     Ok(builder.timeout(Some(timeout)).sweep_every(Some(Duration::from_secs(3))).build())
