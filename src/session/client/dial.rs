@@ -112,6 +112,10 @@ impl Dialer {
                 Stream::Unix(net::connect_unix(path, &self.options, within.deadline, within.abort)?)
             }
             (None, Route::Direct) => self.connect(host, port, &within)?,
+            // The layer is put up with the proxy below; once is enough.
+            (None, Route::Forward) if self.layer.is_some() => {
+                self.connect(self.proxy.host(), self.proxy.port(), &within)?
+            }
             (None, Route::Forward) => self.connect_to_proxy(&within)?,
             (None, Route::Tunnel) => self.tunnel(host, port, &within)?,
         };
