@@ -18,7 +18,11 @@ use std::time::{Duration, Instant};
 
 use args::{Arg, Args};
 use sessile::message::{HeaderMap, Method, Origin, Request, Response, Scheme, Uri};
-use sessile::session::{BodyReader, ClientSession, HttpClientSession, Session, Timeouts};
+#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+use sessile::session::HttpsClientSession;
+use sessile::session::{BodyReader, ClientSession, HttpClientSession, Timeouts};
+#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+use sessile::tls::TlsContext;
 use sessile::{Error, ErrorKind, Result};
 
 const USAGE: &str = "\
@@ -33,6 +37,10 @@ usage: fetch [OPTIONS] URL...
   -i                     print status line, headers and trailers too
   -o FILE                write the body to a file
   -L                     follow redirects, 20 at most
+  --cacert FILE          trust the authorities in this file, and no others
+  --cert FILE            the certificate to show to servers that ask for one, PEM
+  --key FILE             its key, PEM; the same file, if it is not given
+  --insecure             accept every certificate
   --connect-timeout SECS how long connecting may take
   --timeout SECS         how long one read or write may stall
   --repeat N             fetch all URLs N times";
@@ -102,7 +110,7 @@ impl From<Error> for Failure {
 struct Fetch<'a> {
     options: &'a Options,
     /// One session for each origin.
-    sessions: HashMap<Origin, HttpClientSession>,
+    sessions: HashMap<Origin, Box<dyn ClientSession>>,
     /// Where `-o` puts the bodies, once there is one.
     file: Option<File>,
 }
@@ -118,7 +126,7 @@ impl Fetch<'_> {
         loop {
             let mut content = if sends_content { options.open_content(&mut request)? } else { None };
             let session = self.sessions.entry(uri.origin()).or_insert_with_key(|origin| {
-                let mut session = HttpClientSession::new(origin.host(), origin.port());
+                let mut session = options.session(origin);
                 session.set_timeouts(options.timeouts);
                 session
             });
@@ -153,7 +161,9 @@ impl Fetch<'_> {
 /// Turns a request into the one that a redirect asks for (RFC 9110, 15.4). Says whether its
 /// content is to be sent again.
 fn follow(request: &mut Request, response: &Response, from: &Uri, to: &Uri) -> Result<bool> {
-    if to.scheme() != Scheme::Http {
+    if to.scheme() != Scheme::Http
+        && !(to.scheme() == Scheme::Https && cfg!(any(feature = "tls", feature = "tls-aws-lc-rs")))
+    {
         return Err(Error::new(
             ErrorKind::Redirect,
             format!("redirected to {to}, which needs the feature tls"),
@@ -314,8 +324,44 @@ struct Options {
     follow: bool,
     timeouts: Timeouts,
     repeat: u64,
+    #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+    tls: Tls,
     /// As they are shown, and as they are fetched.
     urls: Vec<(String, Uri)>,
+}
+
+/// What is asked of TLS.
+#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+#[derive(Default)]
+struct Tls {
+    ca: Option<String>,
+    certificate: Option<String>,
+    key: Option<String>,
+    insecure: bool,
+    /// What all of it comes to.
+    context: Option<TlsContext>,
+}
+
+#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+impl Tls {
+    fn build(&mut self) -> Result<(), String> {
+        let mut context = TlsContext::client();
+        if let Some(path) = &self.ca {
+            context = context.only_added_cas().add_ca_file(path);
+        }
+        match (&self.certificate, &self.key) {
+            (Some(certificate), key) => {
+                context = context.certificate_files(certificate, key.as_ref().unwrap_or(certificate));
+            }
+            (None, Some(_)) => return Err("--key needs --cert".to_owned()),
+            (None, None) => {}
+        }
+        if self.insecure {
+            context = context.dangerous().accept_invalid_certificates();
+        }
+        self.context = Some(context.build().map_err(|error| in_one_line(&error))?);
+        Ok(())
+    }
 }
 
 /// The content of the requests.
@@ -338,6 +384,8 @@ impl Options {
             follow: false,
             timeouts: Timeouts::default(),
             repeat: 1,
+            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+            tls: Tls::default(),
             urls: Vec::new(),
         };
         let mut args = Args::from_env();
@@ -348,6 +396,9 @@ impl Options {
                     let uri = Uri::parse(&url).map_err(|error| format!("{url}: {}", in_one_line(&error)))?;
                     match uri.scheme() {
                         Scheme::Http | Scheme::HttpUnix => {}
+                        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+                        Scheme::Https => {}
+                        #[cfg(not(any(feature = "tls", feature = "tls-aws-lc-rs")))]
                         Scheme::Https => return Err(format!("{url}: https needs the feature tls")),
                         Scheme::Ws | Scheme::Wss => {
                             return Err(format!("{url}: a WebSocket can't be fetched"));
@@ -365,7 +416,19 @@ impl Options {
         if matches!(options.content, Some(Content::Stdin)) && requests > 1 {
             return Err("standard input can be sent once only".to_owned());
         }
+        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+        options.tls.build()?;
         Ok(options)
+    }
+
+    /// A session to this server, which is not connected yet.
+    fn session(&self, origin: &Origin) -> Box<dyn ClientSession> {
+        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+        if let (Scheme::Https, Some(context)) = (origin.scheme(), &self.tls.context) {
+            let (host, port) = (origin.host(), origin.port());
+            return Box::new(HttpsClientSession::with_context(host, port, context.clone()));
+        }
+        Box::new(HttpClientSession::new(origin.host(), origin.port()))
     }
 
     fn set(&mut self, option: &str, args: &mut Args) -> Result<(), String> {
@@ -398,6 +461,15 @@ impl Options {
             "--repeat" => self.repeat = args.parse()?,
             "-x" | "--proxy-auth" => return Err(format!("{option}: this build has no proxies")),
             "-u" | "--auth" => return Err(format!("{option}: this build has no authentication")),
+            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+            "--cacert" => self.tls.ca = Some(args.value()?),
+            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+            "--cert" => self.tls.certificate = Some(args.value()?),
+            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+            "--key" => self.tls.key = Some(args.value()?),
+            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+            "--insecure" => self.tls.insecure = true,
+            #[cfg(not(any(feature = "tls", feature = "tls-aws-lc-rs")))]
             "--cacert" | "--cert" | "--key" | "--insecure" => {
                 return Err(format!("{option} needs the feature tls"));
             }

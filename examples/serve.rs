@@ -5,7 +5,8 @@
 //! ```
 //!
 //! Prints `listening on http://ADDR:PORT` once it accepts connections, and logs to standard
-//! error as `RUST_LOG` says. SIGINT and SIGTERM stop it when the requests under way are done.
+//! error as `RUST_LOG` says. SIGINT and SIGTERM stop it when the requests under way are done;
+//! SIGHUP has it read its certificates again.
 
 mod args;
 mod https;

@@ -39,7 +39,25 @@ pub(crate) fn listen(server: HttpServer, address: &str, tls: &Tls) -> Result<Htt
     if let Some(ca) = &tls.client_ca {
         context = context.client_ca_file(ca).verification_mode(VerificationMode::Strict);
     }
-    server.listen_tls(address, &context.build()?)
+    let context = context.build()?;
+    reload_on_hangup(&context)?;
+    server.listen_tls(address, &context)
+}
+
+/// Reads the files again on SIGHUP; connections stay.
+#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+fn reload_on_hangup(context: &TlsContext) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGHUP])?;
+    let context = context.clone();
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            match context.reload() {
+                Ok(()) => log::info!("the certificates were read again"),
+                Err(error) => log::error!("the certificates stay as they were: {error}"),
+            }
+        }
+    });
+    Ok(())
 }
 
 #[cfg(not(any(feature = "tls", feature = "tls-aws-lc-rs")))]

@@ -52,6 +52,7 @@ pub(crate) fn python(program: &str) -> Command {
 pub(crate) struct Serve {
     child: Child,
     pub(crate) address: SocketAddr,
+    scheme: String,
 }
 
 impl Serve {
@@ -65,12 +66,13 @@ impl Serve {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://").unwrap_or_else(|| panic!("{line:?}"));
-        Serve { address: address.parse().unwrap(), child }
+        let listening = line.trim().strip_prefix("listening on ").and_then(|uri| uri.split_once("://"));
+        let (scheme, address) = listening.unwrap_or_else(|| panic!("{line:?}"));
+        Serve { address: address.parse().unwrap(), scheme: scheme.to_owned(), child }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
@@ -85,9 +87,14 @@ impl Serve {
 
     /// Sends it a signal (`TERM`, `INT`) and waits for its end.
     pub(crate) fn signal(&mut self, name: &str) -> ExitStatus {
+        self.tell(name);
+        self.child.wait().unwrap()
+    }
+
+    /// Sends it a signal (`HUP`).
+    pub(crate) fn tell(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
-        self.child.wait().unwrap()
     }
 }
 

@@ -928,7 +928,7 @@ impl ClientSession for HttpClientSession {
 
     fn set_proxy_config(&mut self, proxy: ProxyConfig) -> Result<()> {
         self.while_unconnected("the proxy")?;
-        if proxy.is_some() && proxy.protocol() == ProxyProtocol::Https && cfg!(not(feature = "tls")) {
+        if proxy.is_some() && proxy.protocol() == ProxyProtocol::Https && cfg!(not(feature = "_tls")) {
             return Err(Error::unsupported("an https proxy needs the feature tls"));
         }
         self.dialer.set_proxy(proxy);
