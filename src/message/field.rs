@@ -18,9 +18,49 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 /// Whether this can be sent as a field value: no controls but HTAB (RFC 9110, 5.5).
 /// Blanks at the ends are not looked at.
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
-    // Looks at every byte, so that the compiler takes sixteen at a time.
-    !value.iter().fold(false, |bad, &b| bad | (b < b' ' && b != b'\t') | (b == 0x7f))
+    // A tab is rare: only then is every byte looked at.
+    all_words(value, |word| !has_below(word, b' ') && !has_byte(word, 0x7f))
+        || value.iter().all(|&b| b == b'\t' || b >= b' ' && b != 0x7f)
 }
+
+/// Whether `good` holds for words of eight bytes that have all bytes of the text, and no others, in
+/// them; some bytes are there twice.
+#[inline]
+pub(crate) fn all_words(text: &[u8], good: impl Fn(u64) -> bool) -> bool {
+    if let Some(&last) = text.last_chunk::<8>() {
+        let mut rest = text;
+        while let Some((&word, behind)) = rest.split_first_chunk::<8>() {
+            if !good(u64::from_ne_bytes(word)) {
+                return false;
+            }
+            rest = behind;
+        }
+        return rest.is_empty() || good(u64::from_ne_bytes(last));
+    }
+    if let (Some(&first), Some(&last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        let (first, last) = (u32::from_ne_bytes(first), u32::from_ne_bytes(last));
+        return good(u64::from(first) << 32 | u64::from(last));
+    }
+    text.iter().all(|&byte| good(repeat(byte)))
+}
+
+const fn repeat(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// Whether one of eight bytes is this one.
+pub(crate) const fn has_byte(word: u64, byte: u8) -> bool {
+    has_below(word ^ repeat(byte), 1)
+}
+
+/// Whether one of eight bytes is less than this one, which is 0x80 at most: then the first such
+/// byte, counted from the low end, borrows from its high bit, and had none.
+pub(crate) const fn has_below(word: u64, limit: u8) -> bool {
+    word.wrapping_sub(repeat(limit)) & !word & HIGH_BITS != 0
+}
+
+/// The bits that ASCII does not have.
+pub(crate) const HIGH_BITS: u64 = repeat(0x80);
 
 /// Without the blanks and tabs at both ends.
 pub(crate) fn trim_ows(mut value: &[u8]) -> &[u8] {

@@ -95,7 +95,11 @@ impl HeaderMap {
     }
 
     /// Removes all fields and keeps the memory. Secret values are overwritten.
+    #[inline]
     pub fn clear(&mut self) {
+        if self.block.is_empty() {
+            return;
+        }
         self.wipe();
         self.block.clear();
         self.spans.clear();
@@ -197,7 +201,7 @@ impl HeaderMap {
     /// Removes all fields and overwrites them; the memory is kept.
     #[doc(alias = "secureClear")]
     pub fn secure_clear(&mut self) {
-        self.secret = true;
+        overwrite(&mut self.block);
         self.clear();
     }
 
@@ -228,22 +232,34 @@ impl HeaderMap {
         section: &[u8],
         spans: impl Iterator<Item = ((usize, usize), (usize, usize))>,
     ) {
+        if self.begin_load(section) {
+            spans.for_each(|(name, value)| self.load_field(&section[name.0..name.1], name.0, value));
+        }
+    }
+
+    /// The first half of [`load`](HeaderMap::load): the bytes. `false`, and nothing is there, if they
+    /// are too many.
+    pub(crate) fn begin_load(&mut self, section: &[u8]) -> bool {
         self.clear();
         if section.len() > LARGEST_BLOCK {
-            return;
+            return false;
         }
         self.block.extend_from_slice(section);
         self.plain = false;
-        for ((name, name_end), (value, value_end)) in spans {
-            self.secret |= is_secret(&section[name..name_end]);
-            self.names |= bit_of(&section[name..name_end]);
-            self.spans.push(Span {
-                name: name as u32,
-                name_len: (name_end - name) as u32,
-                value: value as u32,
-                value_len: (value_end - value) as u32,
-            });
-        }
+        true
+    }
+
+    /// The second half, for each field: its name, where that begins, and where its value is.
+    #[inline]
+    pub(crate) fn load_field(&mut self, name: &[u8], at: usize, (value, value_end): (usize, usize)) {
+        self.secret |= is_secret(name);
+        self.names |= bit_of(name);
+        self.spans.push(Span {
+            name: at as u32,
+            name_len: name.len() as u32,
+            value: value as u32,
+            value_len: (value_end - value) as u32,
+        });
     }
 
     /// Names and values in the order of arrival, the names as bytes.
@@ -269,6 +285,7 @@ impl HeaderMap {
 
     /// As [`set`](HeaderMap::set), with the check of the value left to whoever sends the
     /// message: see [`check`](HeaderMap::check). The name must be a token.
+    #[inline]
     pub(crate) fn set_unchecked(&mut self, name: &str, value: &[u8]) {
         let value = field::trim_ows(value);
         // It fails at 2 GiB only.
@@ -336,14 +353,21 @@ impl HeaderMap {
         Ok(())
     }
 
+    // What depends on the name alone is known where the name is a constant.
+    #[inline]
     fn push(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
+        self.push_line(name, value)?;
+        self.secret |= is_secret(name);
+        self.names |= bit_of(name);
+        Ok(())
+    }
+
+    fn push_line(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
         self.make_room(name.len() + value.len())?;
         let start = self.block.len();
         self.block.extend_from_slice(name);
         let span = self.finish_line(start, value);
         self.spans.push(span);
-        self.secret |= is_secret(name);
-        self.names |= bit_of(name);
         Ok(())
     }
 
@@ -364,6 +388,7 @@ impl HeaderMap {
     }
 
     /// Room for one more field line. A block with secrets is not left behind unwiped.
+    #[inline]
     fn make_room(&mut self, bytes: usize) -> Result<()> {
         let needed = self.block.len() + bytes + LINE_EXTRA;
         if needed > LARGEST_BLOCK {
@@ -464,6 +489,7 @@ const fn bit_of(name: &[u8]) -> u64 {
 }
 
 /// Whether the values of this field are kept out of sight.
+#[inline]
 pub(crate) fn is_secret(name: &[u8]) -> bool {
     let known: &[u8] = match name.len() {
         6 => b"cookie",

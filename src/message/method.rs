@@ -73,6 +73,7 @@ impl Method {
     }
 
     /// The method of this name, as it stands in a request line.
+    #[inline]
     pub fn from_bytes(name: &[u8]) -> Result<Method> {
         Ok(Method(match name {
             b"GET" => Inner::Get,

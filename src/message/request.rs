@@ -126,6 +126,7 @@ impl Request {
 
     /// The target's path: without scheme and authority if it is in absolute-form, and
     /// without the query. `*` and a CONNECT's authority are their own path.
+    #[inline]
     pub fn path(&self) -> &str {
         let target = self.path_and_query();
         let end = target.bytes().position(|byte| byte == b'?').unwrap_or(target.len());
@@ -139,10 +140,12 @@ impl Request {
         self.path_and_query().split_once('?').map(|(_, query)| query)
     }
 
+    #[inline]
     fn path_and_query(&self) -> &str {
-        if self.target.starts_with('/') {
-            return &self.target;
-        }
+        if self.target.starts_with('/') { &self.target } else { self.path_of_absolute_form() }
+    }
+
+    fn path_of_absolute_form(&self) -> &str {
         let Some((_, rest)) = self.target.split_once("://") else {
             return &self.target;
         };

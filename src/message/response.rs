@@ -77,6 +77,12 @@ impl Response {
         if self.has_reason { &self.reason } else { self.status.reason().as_bytes() }
     }
 
+    /// Whether the status line is the one of most responses.
+    #[inline]
+    pub(crate) fn is_plain_ok(&self) -> bool {
+        self.status == StatusCode::OK && !self.has_reason
+    }
+
     /// Sets the reason phrase; an empty one means the registered one. Fails if it holds
     /// controls.
     #[doc(alias = "setReason")]

@@ -111,9 +111,24 @@ pub fn write_number_field(out: &mut Vec<u8>, name: &str, value: u64) -> Result<(
 /// Writes `Content-Length`.
 #[inline]
 pub fn write_content_length(out: &mut Vec<u8>, length: u64) {
-    out.extend_from_slice(b"Content-Length: ");
-    out.extend_from_slice(Decimal::new(length).as_bytes());
-    out.extend_from_slice(b"\r\n");
+    const NAME: &[u8] = b"Content-Length: ";
+    const DIGITS: usize = 20;
+    // Filled from its end, for one copy.
+    let mut line = [b'\n'; NAME.len() + DIGITS + 2];
+    let mut start = NAME.len() + DIGITS;
+    line[start] = b'\r';
+    let mut left = length;
+    loop {
+        start -= 1;
+        line[start] = b'0' + (left % 10) as u8;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    start -= NAME.len();
+    line[start..start + NAME.len()].copy_from_slice(NAME);
+    out.extend_from_slice(&line[start..]);
 }
 
 /// Writes all fields of a map, in their order and spelling, but those whose names are to be

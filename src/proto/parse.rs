@@ -37,6 +37,7 @@ use crate::{Error, Result};
 /// assert_eq!(request.headers().get("host"), Some("example.com"));
 /// # Ok::<(), sessile::Error>(())
 /// ```
+#[inline]
 pub fn read_request(
     scanner: &mut HeadScanner,
     buffer: &[u8],
@@ -50,6 +51,15 @@ pub fn read_request(
             return Ok(Some(end));
         }
     }
+    scan_request(scanner, buffer, limits, into)
+}
+
+fn scan_request(
+    scanner: &mut HeadScanner,
+    buffer: &[u8],
+    limits: &Limits,
+    into: &mut Request,
+) -> Result<Option<usize>> {
     let Some(head) = scanner.find_end(buffer, limits)? else {
         return Ok(None);
     };
@@ -153,7 +163,9 @@ pub fn parse_trailers(section: &[u8], limits: &Limits, into: &mut HeaderMap) -> 
     };
     match parsed {
         Ok(Status::Complete((end, fields))) if end == section.len() => {
-            check_lines(section, fields)?;
+            if !has_line_ends(section) || !fields.iter().all(|field| is_line_start(section, field)) {
+                return Err(bad_line_end());
+            }
             let lines = &section[..end - 2];
             let kept = fields.iter().filter(|field| is_trailer_field(field.name));
             into.load(lines, kept.map(|field| spans(lines, field)));
@@ -186,6 +198,7 @@ enum Fault {
 
 /// Reads the request head that the input starts with, if it is whole, and says where it
 /// ends. Nothing is in the request otherwise.
+#[inline]
 fn first_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
     let end = take_request(input, limits, into);
     if !matches!(end, Ok(Some(_))) {
@@ -206,22 +219,29 @@ fn take_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Opt
     };
     let (head, fields) = (&input[..end], &*parsed.headers);
     check_size(head, method.len() + target.len() + VERSION_LEN + 2, limits)?;
-    check_lines(head, fields)?;
+    let mut hosts = Hosts::default();
+    load(head, fields, into.headers_mut(), |field| hosts.look_at(field))?;
     let method = Method::from_bytes(method.as_bytes())?;
     check_target(&method, target)?;
-    check_host(minor, fields)?;
+    hosts.check(minor)?;
     into.set_method(method);
     into.target_mut().clear();
     into.target_mut().push_str(target);
     into.set_version(version(minor));
-    load(head, fields, into.headers_mut())?;
     Ok(Some(end))
 }
 
 /// Reads the response head that the input starts with, if it is whole, and says where it
-/// ends.
+/// ends. Nothing is in the response otherwise.
 fn first_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<Option<usize>, Fault> {
-    into.clear();
+    let end = take_response(input, limits, into);
+    if !matches!(end, Ok(Some(_))) {
+        into.clear();
+    }
+    end
+}
+
+fn take_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<Option<usize>, Fault> {
     let mut common = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
     let mut more = Vec::new();
     let mut parsed = httparse::Response::new(&mut []);
@@ -234,7 +254,7 @@ fn first_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<
     let (head, fields) = (&input[..end], &*parsed.headers);
     let line = &head[..line_end(head)];
     check_size(head, line.len(), limits)?;
-    check_lines(head, fields)?;
+    load(head, fields, into.headers_mut(), |_| {})?;
     let Ok(status) = StatusCode::new(code) else {
         return Err(Error::malformed("the status code is below 100").into());
     };
@@ -242,7 +262,6 @@ fn first_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<
     into.set_version(version(minor));
     // httparse gives no reason that holds bytes above ASCII.
     into.reason_mut().extend_from_slice(line.get(REASON..).unwrap_or_default());
-    load(head, fields, into.headers_mut())?;
     Ok(Some(end))
 }
 
@@ -257,34 +276,50 @@ fn check_size(head: &[u8], start_line: usize, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Refuses empty lines before a head, and lines that end in a bare LF: httparse takes both.
-/// Every line but the first one is a field's, so that line ends are in front of names and at
-/// the end, and nowhere else.
-fn check_lines(head: &[u8], fields: &[Header<'_>]) -> Result<()> {
-    // There is an LF, or httparse would have seen no name.
-    let behind_cr = |field: &Header<'_>| {
-        let name = span(head, field.name.as_bytes()).0;
-        name == 0 || head.get(name.wrapping_sub(2)) == Some(&b'\r')
-    };
-    if matches!(head.first(), Some(b'\r' | b'\n'))
-        || !head.ends_with(b"\r\n\r\n")
-        || !fields.iter().all(behind_cr)
-    {
-        return Err(Error::malformed("a line is empty, or does not end in CR LF"));
-    }
-    Ok(())
+/// Whether a head has no empty line before it, and CR LF at its end: httparse also takes a bare LF.
+fn has_line_ends(head: &[u8]) -> bool {
+    !matches!(head.first(), Some(b'\r' | b'\n')) && head.ends_with(b"\r\n\r\n")
 }
 
-/// Copies the field section, once, with the places of names and values in it.
-fn load(head: &[u8], fields: &[Header<'_>], into: &mut HeaderMap) -> Result<()> {
-    let Some(first) = fields.first() else {
-        into.clear();
-        return Ok(());
-    };
-    let start = span(head, first.name.as_bytes()).0;
-    let section = &head[start..head.len() - 2];
-    into.load(section, fields.iter().map(|field| spans(section, field)));
-    if into.len() == fields.len() { Ok(()) } else { Err(too_many_fields()) }
+/// Whether the line before a field ends in CR LF. Every line but the first one is a field's, so that line
+/// ends are in front of names and at the end, and nowhere else.
+#[inline]
+fn is_line_start(head: &[u8], field: &Header<'_>) -> bool {
+    // There is an LF, or httparse would have seen no name.
+    let name = span(head, field.name.as_bytes()).0;
+    name == 0 || head.get(name.wrapping_sub(2)) == Some(&b'\r')
+}
+
+fn bad_line_end() -> Error {
+    Error::malformed("a line is empty, or does not end in CR LF")
+}
+
+/// Copies the field section, once, with the places of names and values in it. All that is asked of
+/// each field is asked on the way; what was copied is of no use after an error.
+#[inline]
+fn load<'a>(
+    head: &[u8],
+    fields: &[Header<'a>],
+    into: &mut HeaderMap,
+    mut look_at: impl FnMut(&Header<'a>),
+) -> Result<()> {
+    let start = fields.first().map_or(head.len(), |first| span(head, first.name.as_bytes()).0);
+    let section = head.get(start..head.len().saturating_sub(2)).unwrap_or_default();
+    if !has_line_ends(head) {
+        return Err(bad_line_end());
+    }
+    if !into.begin_load(section) {
+        return Err(too_many_fields());
+    }
+    for field in fields {
+        if !is_line_start(head, field) {
+            return Err(bad_line_end());
+        }
+        look_at(field);
+        let name = field.name.as_bytes();
+        into.load_field(name, span(section, name).0, span(section, field.value));
+    }
+    Ok(())
 }
 
 fn spans(section: &[u8], field: &Header<'_>) -> ((usize, usize), (usize, usize)) {
@@ -297,20 +332,31 @@ fn span(whole: &[u8], part: &[u8]) -> (usize, usize) {
     (start, start + part.len())
 }
 
-/// RFC 9112, 3.2: 400 for a request without `Host`, with two, or with an invalid one.
-fn check_host(minor: u8, fields: &[Header<'_>]) -> Result<()> {
-    let is_it = |name: &str| matches!(name.as_bytes(), [b'H' | b'h', b'O' | b'o', b'S' | b's', b'T' | b't']);
-    let mut host = None;
-    for field in fields.iter().filter(|field| is_it(field.name)) {
-        if host.replace(field.value).is_some() {
-            return Err(Error::malformed("two Host fields in one request"));
+/// The `Host` fields of a request.
+#[derive(Default)]
+struct Hosts<'a> {
+    first: Option<&'a [u8]>,
+    several: bool,
+}
+
+impl<'a> Hosts<'a> {
+    #[inline]
+    fn look_at(&mut self, field: &Header<'a>) {
+        if let [b'H' | b'h', b'O' | b'o', b'S' | b's', b'T' | b't'] = field.name.as_bytes() {
+            self.several |= self.first.replace(field.value).is_some();
         }
     }
-    match host {
-        Some(host) if is_host(host) => Ok(()),
-        Some(_) => Err(Error::malformed("the Host field is not a host and port")),
-        None if minor == 0 => Ok(()),
-        None => Err(Error::malformed("a request of HTTP/1.1 without a Host field")),
+
+    /// RFC 9112, 3.2: 400 for a request without `Host`, with two, or with an invalid one.
+    #[inline]
+    fn check(&self, minor: u8) -> Result<()> {
+        match self.first {
+            Some(_) if self.several => Err(Error::malformed("two Host fields in one request")),
+            Some(host) if is_host(host) => Ok(()),
+            Some(_) => Err(Error::malformed("the Host field is not a host and port")),
+            None if minor == 0 => Ok(()),
+            None => Err(Error::malformed("a request of HTTP/1.1 without a Host field")),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::net::Ipv6Addr;
 
 use crate::message::Method;
-use crate::message::field::parse_decimal;
+use crate::message::field::{HIGH_BITS, all_words, has_byte};
 use crate::{Error, Result};
 
 /// Refuses a target that does not have a form its method may have.
@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// change neither where the target ends nor whom it is for.
 pub(super) fn check_target(method: &Method, target: &str) -> Result<()> {
     let bytes = target.as_bytes();
-    if bytes.iter().fold(false, |bad, &byte| bad | (byte == b'#') | !byte.is_ascii()) {
+    if !all_words(bytes, |word| word & HIGH_BITS == 0 && !has_byte(word, b'#')) {
         return Err(Error::malformed("the target holds a fragment, or bytes that are not ASCII"));
     }
     let good = if *method == Method::CONNECT {
@@ -33,6 +33,15 @@ pub(super) fn check_target(method: &Method, target: &str) -> Result<()> {
 /// `uri-host [ ":" port ]`. Empty is valid too: a target without an authority (RFC 9110,
 /// 7.2).
 pub(super) fn is_host(value: &[u8]) -> bool {
+    // The usual case: a name or an IPv4 address as it is, and maybe a port.
+    let (name, port) = match value.iter().rposition(|&byte| byte == b':') {
+        Some(colon) => (&value[..colon], &value[colon + 1..]),
+        None => (value, &[][..]),
+    };
+    let plain = name.iter().fold(true, |plain, &byte| plain & NAME[usize::from(byte)]);
+    if plain && !name.is_empty() {
+        return port.is_empty() || is_port(port);
+    }
     value.is_empty() || is_authority(value)
 }
 
@@ -70,10 +79,15 @@ fn split_authority(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_port(text: &[u8]) -> bool {
-    match text {
-        [_, ..] if text.len() <= 4 => text.iter().all(u8::is_ascii_digit),
-        _ => parse_decimal(text).is_some_and(|port| port <= u64::from(u16::MAX)),
+    let mut port = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        port = port * 10 + u32::from(digit);
+        if digit > 9 || port > u32::from(u16::MAX) {
+            return false;
+        }
     }
+    !text.is_empty()
 }
 
 /// How long the address in brackets is that the text starts with.
