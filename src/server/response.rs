@@ -137,19 +137,22 @@ impl<'a> ServerResponse<'a> {
     }
 
     /// All that comes before the head leaves.
+    #[inline]
     pub(crate) fn prepare(&mut self) -> Result<()> {
         if self.is_sent() {
             return Err(Error::illegal_state("the response was sent already"));
         }
         if !self.hooks.is_empty() {
-            for hook in std::mem::take(&mut self.hooks) {
-                hook(self.head)?;
-            }
+            self.run_hooks()?;
         }
         if self.closes || self.need.is_there() {
             self.sender.forbid_keep_alive();
         }
         Ok(())
+    }
+
+    fn run_hooks(&mut self) -> Result<()> {
+        std::mem::take(&mut self.hooks).into_iter().try_for_each(|hook| hook(self.head))
     }
 }
 

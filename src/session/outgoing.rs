@@ -173,6 +173,7 @@ impl Outgoing {
     }
 
     /// The head is in the buffer; content goes through this encoder.
+    #[inline]
     pub(crate) fn begin_with(&mut self, encoder: Encoder) {
         self.encoder = encoder;
         self.tail = None;
@@ -244,12 +245,23 @@ impl Outgoing {
     pub(crate) fn write_whole(&mut self, content: &[u8]) -> Result<()> {
         // The usual case: it is what was announced, and goes behind its head.
         if !content.is_empty() && self.encoder.remaining() == Some(content.len() as u64) {
-            self.encoder = Encoder::default();
-            self.trailers.clear();
-            return self.send(&[content], None);
+            return self.send_plain(content);
         }
         self.write(content, None)?;
         self.finish(None)
+    }
+
+    /// The head is in the buffer; this is all of the content, which goes as it is and ends the message.
+    #[inline]
+    pub(crate) fn send_plain(&mut self, content: &[u8]) -> Result<()> {
+        self.begin_with(Encoder::default());
+        self.trailers.clear();
+        let out = self.wire_mut()?.out();
+        if out.len() + content.len() <= HOLD {
+            out.extend_from_slice(content);
+            return Ok(());
+        }
+        self.send(&[content], None)
     }
 
     /// Takes a part of a file as content. Where nothing has to be put around it or in between, the system moves

@@ -472,6 +472,7 @@ impl HttpServerSession {
 
     /// Ends the last exchange; `false` if the connection is to end with it. What was written is on
     /// its way.
+    #[inline]
     pub(crate) fn settle(&mut self) -> Result<bool> {
         if self.first {
             return Ok(true);
@@ -479,7 +480,7 @@ impl HttpServerSession {
         let drain = (self.params.drain, self.params.drain_time);
         let (out, input) = self.connection.halves();
         // Who wrote what could not be sent was told so.
-        if !out.is_broken() {
+        if out.is_sending() && !out.is_broken() {
             out.finish(None)?;
         }
         if !self.facts.answered {
@@ -632,10 +633,13 @@ impl ResponseSender<'_> {
 
     /// Sends a response with all of its content.
     pub(crate) fn send_whole(&mut self, response: &Response, content: &[u8]) -> Result<()> {
-        let mut out = lock(self.out);
+        let out = &mut *lock(self.out);
+        if is_usual(out, self.facts, response) && !content.is_empty() {
+            return send_usual(out, self.facts, self.software, response, content);
+        }
         let unread = out.unread;
         let whole = Some(content.len() as u64);
-        begin_response(&mut out, unread, self.facts, self.software, response, whole)?;
+        begin_response(out, unread, self.facts, self.software, response, whole)?;
         out.write_whole(content)
     }
 
@@ -791,6 +795,59 @@ fn begin_response(
     Ok(())
 }
 
+/// Whether [`begin_response`] has nothing to decide for a response whose content is all there: it is
+/// a 200 that says nothing of its framing or of the connection, and that goes on.
+#[inline]
+fn is_usual(out: &Outgoing, facts: &Facts, response: &Response) -> bool {
+    let headers = response.headers();
+    !facts.answered
+        && facts.keep_alive
+        && !facts.head
+        && !facts.connect
+        && facts.version == Version::Http11
+        && response.is_plain_ok()
+        && !headers.has("date")
+        && !headers.has("connection")
+        && !headers.has("content-length")
+        && !headers.has("transfer-encoding")
+        && !out.continue_due
+        && out.close_reason().is_none()
+        && out.unread.is_none_or(|unread| unread <= facts.drain)
+}
+
+/// Sends a [usual](is_usual) response.
+#[inline]
+fn send_usual(
+    out: &mut Outgoing,
+    facts: &mut Facts,
+    software: Option<&str>,
+    response: &Response,
+    content: &[u8],
+) -> Result<()> {
+    let headers = response.headers();
+    headers.check()?;
+    let software = software.filter(|_| !headers.has("server"));
+    // Heads alone would pile up for a client that sends on and on without reading.
+    if out.buffer()?.len() > MOST_BUFFERED {
+        out.flush(None)?;
+    }
+    let buffer = out.buffer()?;
+    let start = buffer.len();
+    with_date_lines(|lines| buffer.extend_from_slice(lines));
+    if let Some(software) = software {
+        if let Err(error) = proto::write_field(buffer, "Server", software.as_bytes()) {
+            buffer.truncate(start);
+            return Err(error);
+        }
+    }
+    proto::write_all_fields(buffer, headers)?;
+    proto::write_content_length(buffer, content.len() as u64);
+    proto::end_head(buffer);
+    facts.answered = true;
+    out.mark_head(start);
+    out.send_plain(content)
+}
+
 /// Writes the head, but for the end of one whose framing is undecided.
 fn write_head(
     buffer: &mut Vec<u8>,
@@ -855,41 +912,53 @@ fn is_framing(name: &[u8]) -> bool {
     }
 }
 
-/// The line for `Date`, and the second in which it is true.
-struct DateLine {
+/// The line for `Date` behind the status line of most responses, and the second in which it is true.
+struct DateLines {
     from: SystemTime,
     until: SystemTime,
-    line: [u8; 37],
+    lines: [u8; 54],
 }
+
+/// Where the line for `Date` begins, and where the date is.
+const DATE_LINE: usize = b"HTTP/1.1 200 OK\r\n".len();
+const DATE_AT: usize = DATE_LINE + b"Date: ".len();
 
 thread_local! {
     /// Renewed once a second: formatting a date costs more than the rest of a head.
-    static DATE: RefCell<DateLine> = const {
-        let line = *b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
-        RefCell::new(DateLine { from: UNIX_EPOCH, until: UNIX_EPOCH, line })
+    static DATE: RefCell<DateLines> = const {
+        let lines = *b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n";
+        RefCell::new(DateLines { from: UNIX_EPOCH, until: UNIX_EPOCH, lines })
     };
 }
 
+impl DateLines {
+    #[cold]
+    fn renew(&mut self, now: SystemTime) {
+        let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.from = UNIX_EPOCH + Duration::from_secs(second);
+        self.until = self.from + Duration::from_secs(1);
+        self.lines[DATE_AT..DATE_AT + 29].copy_from_slice(&crate::message::format_http_date(now));
+    }
+}
+
 fn write_date(buffer: &mut Vec<u8>) {
-    with_date_line(|line| buffer.extend_from_slice(line));
+    with_date_lines(|lines| buffer.extend_from_slice(&lines[DATE_LINE..]));
 }
 
 /// Now, as `Date` has it.
 pub(crate) fn http_date() -> [u8; 29] {
     let mut date = [0; 29];
-    with_date_line(|line| date.copy_from_slice(&line[6..35]));
+    with_date_lines(|lines| date.copy_from_slice(&lines[DATE_AT..DATE_AT + 29]));
     date
 }
 
-fn with_date_line(take: impl FnOnce(&[u8; 37])) {
+#[inline]
+fn with_date_lines(take: impl FnOnce(&[u8; 54])) {
     let now = SystemTime::now();
     DATE.with_borrow_mut(|date| {
         if now < date.from || now >= date.until {
-            let second = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-            date.from = UNIX_EPOCH + Duration::from_secs(second);
-            date.until = date.from + Duration::from_secs(1);
-            date.line[6..35].copy_from_slice(&crate::message::format_http_date(now));
+            date.renew(now);
         }
-        take(&date.line);
+        take(&date.lines);
     });
 }
