@@ -131,7 +131,12 @@ impl<'a> Endpoint<'a> {
     fn of(path: &'a str) -> Option<Endpoint<'a>> {
         let path = path.strip_prefix('/')?;
         let (name, argument) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        Some(match (&*decoded(name)?, argument) {
+        // Most names are as they are.
+        Endpoint::named(name, argument).or_else(|| Endpoint::named(&decoded(name)?, argument))
+    }
+
+    fn named(name: &str, argument: Option<&str>) -> Option<Endpoint> {
+        Some(match (name, argument) {
             ("", None) => Endpoint::Visitor(sessions::Action::Page),
             ("sign-out", None) => Endpoint::Visitor(sessions::Action::SignOut),
             ("session", rest) => Endpoint::Visitor(session(rest)?),
