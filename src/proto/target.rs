@@ -34,15 +34,11 @@ pub(super) fn check_target(method: &Method, target: &str) -> Result<()> {
 /// 7.2).
 pub(super) fn is_host(value: &[u8]) -> bool {
     // The usual case: a name or an IPv4 address as it is, and maybe a port.
-    let (name, port) = match value.iter().rposition(|&byte| byte == b':') {
-        Some(colon) => (&value[..colon], &value[colon + 1..]),
-        None => (value, &[][..]),
-    };
-    let plain = name.iter().fold(true, |plain, &byte| plain & NAME[usize::from(byte)]);
-    if plain && !name.is_empty() {
-        return port.is_empty() || is_port(port);
+    match value.iter().position(|&byte| !NAME[usize::from(byte)]) {
+        None => true,
+        Some(end) if end > 0 && value[end] == b':' => end + 1 == value.len() || is_port(&value[end + 1..]),
+        Some(_) => is_authority(value),
     }
-    value.is_empty() || is_authority(value)
 }
 
 /// An authority with a host that is not empty and without user information: RFC 9110,
