@@ -223,6 +223,39 @@ fn passwords_users_databases_and_sockets_of_the_system() {
     assert_eq!((size("0").as_str(), size("3").as_str(), size("2").as_str()), ("1", "1", "1"));
 }
 
+#[cfg(feature = "tls")]
+#[test]
+#[ignore = "needs redis-server"]
+fn under_tls_a_server_that_nobody_vouches_for_is_refused() {
+    use sessile::tls::TlsContext;
+
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let mut redis = Redis::start(&[]);
+    redis.kill();
+    let certificate = redis.folder.join("certificate.pem");
+    let key = redis.folder.join("key.pem");
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls_port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+    redis.options = ["--tls-port", &tls_port.to_string(), "--tls-auth-clients", "no", "--tls-cert-file"]
+        .into_iter()
+        .map(str::to_owned)
+        .chain([path(&certificate), "--tls-key-file".to_owned(), path(&key)])
+        .collect();
+    redis.run();
+    let open = || RedisStore::open(&format!("rediss://localhost:{tls_port}")).unwrap();
+    assert_eq!(manager(open()).new_session().unwrap_err().kind(), ErrorKind::Store);
+    let context = TlsContext::client().only_added_cas().add_ca_pem(made.cert.pem()).build().unwrap();
+    let manager = manager(open().with_tls(context));
+    let session = manager.new_session().unwrap();
+    for round in 0..50 {
+        session.set("a", "x".repeat(1000 * round)).unwrap();
+    }
+    assert_eq!(find(&manager, &session.id()).get::<String>("a").unwrap().len(), 49_000);
+    assert_eq!(redis.ask(&["DBSIZE"]), "1");
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn few_connections_serve_many_threads() {

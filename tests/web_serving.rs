@@ -38,6 +38,12 @@ fn server(sessions: &WebSessionManager) -> Server {
             }
             response.send_buffer(b"bye")
         }
+        "/last" => {
+            // It is in use until the request is answered, whatever handles there are.
+            visitor.session(request)?.set_timeout(Some(Duration::ZERO));
+            visitor.session(request)?.set("visits", 0)?;
+            response.send_buffer(b"last")
+        }
         _ => {
             let session = visitor.session(request)?;
             assert_eq!(session.id(), visitor.session(request)?.id(), "one request has one session");
@@ -111,4 +117,12 @@ fn an_ended_session_takes_its_cookie_along() {
     let bye = get(&server, "/leave", id);
     assert!(bye.contains("Set-Cookie: id=; ") && bye.contains("Max-Age=0"), "{bye}");
     assert!(get(&server, "/look", id).ends_with("unknown"));
+}
+
+#[test]
+fn a_session_without_time_lasts_as_long_as_its_request() {
+    let sessions = WebSessionManager::new(MemoryStore::new());
+    let server = server(&sessions);
+    assert!(get(&server, "/last", "").ends_with("last"));
+    assert_eq!(sessions.sweep().unwrap().ended, 1);
 }

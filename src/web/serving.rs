@@ -37,8 +37,9 @@ impl Visitor<'_> {
     /// A new session for this request, whatever it had before.
     pub fn renew(&self, request: &ServerRequest<'_>) -> Result<WebSession> {
         let session = self.manager.create(&visit(request))?;
-        *self.slot() = Some(session.clone());
-        Ok(session)
+        let handed_out = session.clone();
+        self.keep(session);
+        Ok(handed_out)
     }
 
     /// The sessions of the application.
@@ -53,10 +54,19 @@ impl Visitor<'_> {
         }
         // The lock is not held while a store is asked.
         let found = look()?;
-        if found.is_some() {
-            self.slot().clone_from(&found);
+        let handed_out = found.clone();
+        if let Some(session) = found {
+            self.keep(session);
         }
-        Ok(found)
+        Ok(handed_out)
+    }
+
+    /// Keeps the handle that makes the session one in use until the request is answered; the
+    /// handler gets clones.
+    fn keep(&self, session: WebSession) {
+        let before = self.slot().replace(session);
+        // Not under the lock.
+        drop(before);
     }
 
     fn slot(&self) -> std::sync::MutexGuard<'_, Option<WebSession>> {

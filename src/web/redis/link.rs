@@ -29,6 +29,9 @@ pub(super) struct Login {
     password: Option<String>,
     database: u32,
     tls: bool,
+    /// Whom to trust and who we are under TLS; without one: as all clients.
+    #[cfg(feature = "_tls")]
+    pub(super) context: Option<crate::net::tls::TlsContext>,
 }
 
 /// What a URL says.
@@ -50,7 +53,7 @@ pub(super) fn parse_url(text: &str) -> Result<(Address, Login)> {
         return Ok((Address::Unix(decode(url.path())?.into()), login));
     }
     login.tls = matches!(url.scheme(), "rediss" | "valkeys");
-    if login.tls {
+    if login.tls && !cfg!(feature = "_tls") {
         return Err(Error::unsupported("Redis with TLS needs the feature `tls`"));
     }
     login.user = optional(url.username())?;
@@ -100,6 +103,7 @@ impl Link {
             #[cfg(not(unix))]
             Address::Unix(_) => return Err(Error::unsupported("there are no such sockets on this system")),
         };
+        let stream = protect(stream, address, login).map_err(lost)?;
         let wire = Wire { stream, limit: Limit::from(deadline) };
         let mut link = Link { wire, parser: Parser::new(), broken: false };
         if let Some(password) = &login.password {
@@ -134,7 +138,7 @@ impl Link {
             let n = self.wire.stream.write_vectored(&[IoSlice::new(rest)], &self.wire.limit)?;
             rest = &rest[n..];
         }
-        Ok(())
+        Ok(self.wire.stream.flush(&self.wire.limit)?)
     }
 
     fn receive(&mut self) -> RedisResult<Value> {
@@ -175,6 +179,28 @@ impl ConnectionLike for Link {
     fn is_open(&self) -> bool {
         !self.broken
     }
+}
+
+/// Puts TLS on the stream, where the URL asks for it. The handshake comes with the first
+/// command, within its time.
+#[cfg(feature = "_tls")]
+fn protect(stream: Stream, address: &Address, login: &Login) -> Result<Stream> {
+    match address {
+        Address::Tcp { host, .. } if login.tls => {
+            let context = match &login.context {
+                Some(context) => context.clone(),
+                None => crate::net::tls::TlsContext::default_client()?,
+            };
+            let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+            context.connect(stream, bare)
+        }
+        _ => Ok(stream),
+    }
+}
+
+#[cfg(not(feature = "_tls"))]
+fn protect(stream: Stream, _: &Address, _: &Login) -> Result<Stream> {
+    Ok(stream)
 }
 
 #[cfg(test)]

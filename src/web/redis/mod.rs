@@ -94,6 +94,16 @@ impl RedisStore {
         self
     }
 
+    /// Whom to trust, and who this client is, where a URL says `rediss`. Unless set, that is
+    /// [`TlsContext::default_client`](crate::tls::TlsContext::default_client).
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    #[must_use]
+    pub fn with_tls(mut self, context: crate::tls::TlsContext) -> RedisStore {
+        self.nodes.login.context = Some(context);
+        self
+    }
+
     /// How many connections to each server there may be. 16 unless set: an operation takes a
     /// fraction of a millisecond.
     #[must_use]

@@ -26,7 +26,7 @@ pub(super) enum Retry {
 
 pub(super) struct Nodes {
     seeds: Vec<Address>,
-    login: Login,
+    pub(super) login: Login,
     pub(super) timeout: Duration,
     pub(super) max_connections: usize,
     pools: Mutex<HashMap<Address, Arc<Pool>>>,
