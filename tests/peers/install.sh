@@ -15,6 +15,7 @@ module() { # module PYTHON_MODULE PACKAGE
 
 need curl curl
 need nginx nginx-light
+need openssl openssl
 need /usr/bin/python3 python3
 need chromium chromium
 need chromedriver chromium-driver

@@ -72,7 +72,7 @@ pub(super) struct ClientState {
 impl TlsClientBuilder {
     pub(super) fn new() -> TlsClientBuilder {
         TlsClientBuilder {
-            options: Options::new(CACHE_SIZE, SESSION_LIFETIME),
+            options: Options::new(&["http/1.1"], CACHE_SIZE, SESSION_LIFETIME),
             roots: Roots::Mozilla,
             extra: Vec::new(),
             from_env: false,

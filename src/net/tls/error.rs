@@ -206,7 +206,10 @@ fn alert_text(alert: AlertDescription, server_name: Option<&str>) -> String {
         AlertDescription::UnknownCA => "it does not trust who issued our certificate",
         AlertDescription::AccessDenied => "access is denied",
         AlertDescription::ProtocolVersion => "it speaks no version of TLS that we do",
-        AlertDescription::HandshakeFailure => "it has nothing in common with us to encrypt by",
+        // Some say so for want of a client's certificate in TLS 1.2.
+        AlertDescription::HandshakeFailure => {
+            "it has nothing in common with us to encrypt by, or requires a certificate of the client"
+        }
         AlertDescription::UnrecognisedName => match server_name {
             Some(name) => return format!("the peer has ended TLS: it does not know the name {name}"),
             None => "it does not know the name",

@@ -68,12 +68,12 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn new(session_cache_size: usize, session_timeout: Duration) -> Options {
+    pub(super) fn new(protocols: &[&str], session_cache_size: usize, session_timeout: Duration) -> Options {
         Options {
             provider: TlsProvider::default(),
             min_version: TlsVersion::Tls12,
             max_version: TlsVersion::Tls13,
-            protocols: vec![b"http/1.1".to_vec()],
+            protocols: protocols.iter().map(|name| name.as_bytes().to_vec()).collect(),
             key_log: None,
             session_cache_size,
             session_timeout,
@@ -188,7 +188,7 @@ macro_rules! shared_setters {
         }
 
         /// The protocols that are agreed on by ALPN (RFC 7301), the preferred one first:
-        /// `http/1.1`, unless set. None: ALPN is not spoken.
+        /// `http/1.1`, unless set, and on a server `http/1.0` behind it. None: ALPN is not spoken.
         pub fn protocols<P: AsRef<[u8]>>(mut self, protocols: impl IntoIterator<Item = P>) -> Self {
             self.options.protocols = protocols.into_iter().map(|p| p.as_ref().to_vec()).collect();
             self

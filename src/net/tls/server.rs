@@ -65,7 +65,7 @@ pub(super) struct ServerState {
 impl TlsServerBuilder {
     pub(super) fn new() -> TlsServerBuilder {
         TlsServerBuilder {
-            options: Options::new(STORE_SIZE, SESSION_LIFETIME),
+            options: Options::new(&["http/1.1", "http/1.0"], STORE_SIZE, SESSION_LIFETIME),
             identities: Vec::new(),
             client_authorities: Vec::new(),
             revocation_lists: Vec::new(),
