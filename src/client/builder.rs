@@ -9,10 +9,14 @@ use super::agent::{Proxies, Settings, UserAgent};
 use super::authentication::Authentication;
 #[cfg(feature = "cookies")]
 use super::cookie_jar::CookieJar;
+#[cfg(feature = "_tls")]
+use super::factory::HttpsSessionInstantiator;
 use super::factory::{HttpSessionInstantiator, SessionFactory, SessionOptions};
 use super::pool::{Pool, PoolLimits};
 use super::redirect::RedirectPolicy;
 use crate::message::{HeaderMap, Origin, Uri};
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsContext;
 use crate::net::{ConnectOptions, Resolve, Socket};
 use crate::proto::Limits;
 use crate::session::{Observer, ProxyConfig, RetryPolicy, Timeouts};
@@ -59,6 +63,8 @@ pub struct UserAgentBuilder {
     gzip_limits: super::GzipLimits,
     #[cfg(feature = "cookies")]
     cookies: Option<CookieJar>,
+    #[cfg(feature = "_tls")]
+    tls: Option<TlsContext>,
     error: Option<Error>,
 }
 
@@ -83,6 +89,8 @@ impl Default for UserAgentBuilder {
             gzip_limits: super::GzipLimits::default(),
             #[cfg(feature = "cookies")]
             cookies: None,
+            #[cfg(feature = "_tls")]
+            tls: None,
             error: None,
         }
     }
@@ -251,6 +259,15 @@ impl UserAgentBuilder {
         self
     }
 
+    /// Whom to trust, and as whom, for `https`: instead of the
+    /// [default context](TlsContext::default_client).
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn tls(mut self, context: TlsContext) -> UserAgentBuilder {
+        self.tls = Some(context);
+        self
+    }
+
     /// The agent. Fails where something of the above did: a field that can't be sent, a proxy in the
     /// environment that can't be read.
     pub fn build(mut self) -> Result<UserAgent> {
@@ -291,6 +308,11 @@ impl UserAgentBuilder {
         let plain = Arc::new(HttpSessionInstantiator::with_options(self.options.clone()));
         factory.register_protocol("http", plain.clone());
         factory.register_protocol("http+unix", plain);
+        #[cfg(feature = "_tls")]
+        {
+            let secure = HttpsSessionInstantiator::with_options(self.options.clone(), self.tls.clone());
+            factory.register_protocol("https", Arc::new(secure));
+        }
         factory
     }
 }

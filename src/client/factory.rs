@@ -9,8 +9,12 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::message::{Scheme, Uri};
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsContext;
 use crate::net::{ConnectOptions, Resolve};
 use crate::proto::Limits;
+#[cfg(feature = "_tls")]
+use crate::session::HttpsClientSession;
 use crate::session::{ClientSession, HttpClientSession, ProxyConfig, RetryPolicy};
 use crate::{Error, ErrorKind, Result};
 
@@ -62,6 +66,16 @@ pub(super) struct SessionOptions {
 
 impl SessionOptions {
     fn apply(&self, session: &mut HttpClientSession) {
+        session.set_retry_policy(self.retry);
+        *session.connect_options_mut() = self.connect.clone();
+        if let Some(resolver) = &self.resolver {
+            session.set_resolver(resolver.clone());
+        }
+        self.apply_shared(session);
+    }
+
+    #[cfg(feature = "_tls")]
+    fn apply_secure(&self, session: &mut HttpsClientSession) {
         session.set_retry_policy(self.retry);
         *session.connect_options_mut() = self.connect.clone();
         if let Some(resolver) = &self.resolver {
@@ -139,6 +153,84 @@ impl SessionInstantiator for HttpSessionInstantiator {
 impl fmt::Debug for HttpSessionInstantiator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSessionInstantiator").finish_non_exhaustive()
+    }
+}
+
+/// Makes sessions over TLS (`https`).
+///
+/// ```
+/// use sessile::client::{HttpsSessionInstantiator, SessionFactory};
+///
+/// HttpsSessionInstantiator::register(None);
+/// let session = SessionFactory::global().create_client_session(&"https://example.com/".parse()?)?;
+/// assert_eq!((session.port(), session.is_secure()), (443, true));
+/// HttpsSessionInstantiator::unregister()?;
+/// # Ok::<(), sessile::Error>(())
+/// ```
+#[cfg(feature = "_tls")]
+#[derive(Clone, Default)]
+#[doc(alias = "HTTPSSessionInstantiator")]
+pub struct HttpsSessionInstantiator {
+    options: SessionOptions,
+    context: Option<TlsContext>,
+}
+
+#[cfg(feature = "_tls")]
+impl HttpsSessionInstantiator {
+    /// One whose sessions have the [default context](TlsContext::default_client).
+    pub fn new() -> HttpsSessionInstantiator {
+        HttpsSessionInstantiator::default()
+    }
+
+    /// One whose sessions have this context.
+    pub fn with_context(context: TlsContext) -> HttpsSessionInstantiator {
+        HttpsSessionInstantiator { options: SessionOptions::default(), context: Some(context) }
+    }
+
+    pub(super) fn with_options(
+        options: SessionOptions,
+        context: Option<TlsContext>,
+    ) -> HttpsSessionInstantiator {
+        HttpsSessionInstantiator { options, context }
+    }
+
+    /// Registers one with the [global factory](SessionFactory::global), with this context or the
+    /// default one.
+    #[doc(alias = "registerInstantiator")]
+    pub fn register(context: Option<TlsContext>) {
+        let instantiator = HttpsSessionInstantiator { options: SessionOptions::default(), context };
+        SessionFactory::global().register_protocol("https", Arc::new(instantiator));
+    }
+
+    /// Takes it away again.
+    #[doc(alias = "unregisterInstantiator")]
+    pub fn unregister() -> Result<()> {
+        SessionFactory::global().unregister_protocol("https")
+    }
+}
+
+#[cfg(feature = "_tls")]
+impl SessionInstantiator for HttpsSessionInstantiator {
+    fn create_client_session(&self, uri: &Uri, proxy: &ProxyConfig) -> Result<Box<dyn ClientSession>> {
+        if uri.scheme() != Scheme::Https {
+            return Err(unknown_scheme(uri));
+        }
+        let mut session = HttpsClientSession::new(uri.host(), uri.port());
+        if let Some(context) = &self.context {
+            session.set_context(context.clone());
+        }
+        if proxy.is_some() {
+            session.set_proxy_config(proxy.clone())?;
+        }
+        self.options.apply_secure(&mut session);
+        Ok(Box::new(session))
+    }
+}
+
+#[cfg(feature = "_tls")]
+impl fmt::Debug for HttpsSessionInstantiator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsSessionInstantiator").field("context", &self.context).finish_non_exhaustive()
     }
 }
 
@@ -282,7 +374,8 @@ impl SessionFactory {
 }
 
 fn unknown_scheme(uri: &Uri) -> Error {
-    let hint = if uri.is_secure() { ", which needs the feature tls" } else { "" };
+    let hint =
+        if uri.is_secure() && cfg!(not(feature = "_tls")) { ", which needs the feature tls" } else { "" };
     Error::invalid_argument(format!("no session can be made for the scheme {}{hint}", uri.scheme()))
 }
 

@@ -39,6 +39,9 @@ pub use content::Content;
 #[cfg(feature = "cookies")]
 #[cfg_attr(docsrs, doc(cfg(feature = "cookies")))]
 pub use cookie_jar::CookieJar;
+#[cfg(feature = "_tls")]
+#[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+pub use factory::HttpsSessionInstantiator;
 pub use factory::{HttpSessionInstantiator, SessionFactory, SessionInstantiator};
 #[cfg(feature = "gzip")]
 #[cfg_attr(docsrs, doc(cfg(feature = "gzip")))]
