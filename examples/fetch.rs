@@ -8,22 +8,26 @@
 //! did not; 2 for a wrong command line.
 
 mod args;
+#[path = "https/client.rs"]
+mod https;
 
-use std::collections::HashMap;
 use std::error::Error as _;
 use std::fs::File;
-use std::io::{self, BufRead, Cursor, IsTerminal, Read, Write};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use args::{Arg, Args};
-use sessile::message::{HeaderMap, Method, Origin, Request, Response, Scheme, Uri};
-#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-use sessile::session::HttpsClientSession;
-use sessile::session::{BodyReader, ClientSession, HttpClientSession, Timeouts};
-#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-use sessile::tls::TlsContext;
-use sessile::{Error, ErrorKind, Result};
+use https::Tls;
+#[cfg(feature = "cookies")]
+use sessile::ErrorKind;
+use sessile::auth::ProxyAuthentication;
+#[cfg(feature = "cookies")]
+use sessile::client::CookieJar;
+use sessile::client::{AgentResponse, Authentication, Content, RedirectPolicy, UserAgent};
+use sessile::message::{HeaderMap, Method, Request, Response, Scheme, Uri};
+use sessile::session::{ProxyConfig, Timeouts};
+use sessile::{Error, Result};
 
 const USAGE: &str = "\
 usage: fetch [OPTIONS] URL...
@@ -37,28 +41,44 @@ usage: fetch [OPTIONS] URL...
   -i                     print status line, headers and trailers too
   -o FILE                write the body to a file
   -L                     follow redirects, 20 at most
+  -u USER:PASSWORD       as whom servers are asked, when they want to know
+  --auth SCHEME          basic (at once), digest or ntlm; whatever a server wants, if not given
+  -x URL                 a proxy, http://user:password@host:port
+  --proxy-auth SCHEME    how the proxy is told the user: basic, digest or ntlm
   --cacert FILE          trust the authorities in this file, and no others
-  --cert FILE            the certificate to show to servers that ask for one, PEM
-  --key FILE             its key, PEM; the same file, if it is not given
+  --cert FILE            the certificate for servers that ask for one, PEM
+  --key FILE             its key, PEM; in the same file, if not given
   --insecure             accept every certificate
+  --cookies FILE         take cookies from this file, and keep those that are set in it
+  --compressed           ask for gzip, and decode it
   --connect-timeout SECS how long connecting may take
   --timeout SECS         how long one read or write may stall
   --repeat N             fetch all URLs N times";
 
-const MAX_REDIRECTS: usize = 20;
-
 fn main() -> ExitCode {
-    let options = match Options::from_env() {
-        Ok(options) => options,
+    let started = Options::from_env().and_then(|options| {
+        let agent = options.agent().map_err(|error| in_one_line(&error))?;
+        Ok((options, agent))
+    });
+    let (options, agent) = match started {
+        Ok(started) => started,
         Err(problem) => {
             eprintln!("fetch: {problem}");
             return ExitCode::from(2);
         }
     };
-    let mut fetch = Fetch { options: &options, sessions: HashMap::new(), file: None };
+    let mut status = fetch_all(Fetch { options: &options, agent: agent.clone(), file: None });
+    if let Err(error) = options.save_cookies(&agent) {
+        eprintln!("fetch: {}", in_one_line(&error));
+        status = ExitCode::FAILURE;
+    }
+    status
+}
+
+fn fetch_all(mut fetch: Fetch<'_>) -> ExitCode {
     let mut status = ExitCode::SUCCESS;
-    for _ in 0..options.repeat {
-        for (url, uri) in &options.urls {
+    for _ in 0..fetch.options.repeat {
+        for (url, uri) in &fetch.options.urls {
             match fetch.fetch(uri) {
                 Ok(()) => {}
                 // Nobody reads on: there is nobody to tell, and nothing to go on for.
@@ -109,8 +129,8 @@ impl From<Error> for Failure {
 /// What is kept from one URL to the next.
 struct Fetch<'a> {
     options: &'a Options,
-    /// One session for each origin.
-    sessions: HashMap<Origin, Box<dyn ClientSession>>,
+    /// Has the connections, one for each server, and the cookies.
+    agent: UserAgent,
     /// Where `-o` puts the bodies, once there is one.
     file: Option<File>,
 }
@@ -119,96 +139,26 @@ impl Fetch<'_> {
     /// Fetches one URL, and prints what came.
     fn fetch(&mut self, uri: &Uri) -> Result<(), Failure> {
         let options = self.options;
-        let mut request = options.request(uri)?;
-        let mut sends_content = options.content.is_some();
-        let mut uri = uri.clone();
-        let mut redirects = 0;
-        loop {
-            let mut content = if sends_content { options.open_content(&mut request)? } else { None };
-            let session = self.sessions.entry(uri.origin()).or_insert_with_key(|origin| {
-                let mut session = options.session(origin);
-                session.set_timeouts(options.timeouts);
-                session
-            });
-            let mut response = Response::new();
-            // An exchange reads the response while it sends the request, so no server and
-            // no amount of content can bring it to a standstill.
-            let body = match &mut content {
-                Some(content) => session.exchange(&request, content, &mut response)?,
-                None => {
-                    session.send_request(&request)?;
-                    session.receive_response(&mut response)?
-                }
-            };
-            let Some(location) = options.redirect(&response) else {
-                return print(options, &mut self.file, &response, body);
-            };
-            if redirects == MAX_REDIRECTS {
-                return Err(Error::new(ErrorKind::Redirect, "more than 20 redirects").into());
-            }
-            redirects += 1;
-            let next = uri.resolve(location)?;
-            sends_content &= follow(&mut request, &response, &uri, &next)?;
-            if sends_content && matches!(options.content, Some(Content::Stdin)) {
-                let why = "redirected with its content, but standard input can't be read twice";
-                return Err(Error::new(ErrorKind::Redirect, why).into());
-            }
-            uri = next;
+        let mut call = self
+            .agent
+            .with_request(uri.clone(), options.request(uri))
+            .content(options.content()?)
+            .chunked(options.chunked)
+            .expect_continue(options.expect_continue);
+        if let Some(user) = options.user.clone().or_else(|| Authentication::from_uri(uri)) {
+            call = call.authentication(user);
         }
+        // The response is read while the content is sent, so no server and no amount of content
+        // can bring this to a standstill.
+        print(options, &mut self.file, call.send()?)
     }
 }
-
-/// Turns a request into the one that a redirect asks for (RFC 9110, 15.4). Says whether its
-/// content is to be sent again.
-fn follow(request: &mut Request, response: &Response, from: &Uri, to: &Uri) -> Result<bool> {
-    if to.scheme() != Scheme::Http
-        && !(to.scheme() == Scheme::Https && cfg!(any(feature = "tls", feature = "tls-aws-lc-rs")))
-    {
-        return Err(Error::new(
-            ErrorKind::Redirect,
-            format!("redirected to {to}, which needs the feature tls"),
-        ));
-    }
-    if to.origin() != from.origin() {
-        for name in ["Host", "Authorization", "Cookie", "Proxy-Authorization"] {
-            request.headers_mut().remove(name);
-        }
-    }
-    request.set_target(to.request_target())?;
-    let keeps_method = match response.status().as_u16() {
-        303 => [Method::GET, Method::HEAD].contains(request.method()),
-        301 | 302 => *request.method() != Method::POST,
-        _ => true,
-    };
-    if !keeps_method {
-        request.set_method(Method::GET);
-        for name in CONTENT_FIELDS {
-            request.headers_mut().remove(name);
-        }
-    }
-    Ok(keeps_method)
-}
-
-const CONTENT_FIELDS: [&str; 7] = [
-    "Content-Type",
-    "Content-Length",
-    "Content-Encoding",
-    "Content-Language",
-    "Content-Location",
-    "Transfer-Encoding",
-    "Expect",
-];
 
 /// Prints the head if that was asked for, the body as it comes, and the trailers.
-fn print(
-    options: &Options,
-    file: &mut Option<File>,
-    response: &Response,
-    mut body: BodyReader<'_>,
-) -> Result<(), Failure> {
+fn print(options: &Options, file: &mut Option<File>, mut response: AgentResponse) -> Result<(), Failure> {
     let stdout = io::stdout();
     if options.head {
-        print_head(&mut stdout.lock(), response).map_err(Failure::Output)?;
+        print_head(&mut stdout.lock(), response.response()).map_err(Failure::Output)?;
     }
     match &options.output {
         Some(path) => {
@@ -216,26 +166,22 @@ fn print(
                 Some(file) => file,
                 None => file.insert(File::create(path).map_err(Failure::Output)?),
             };
-            let mut progress = Progress::new(body.remaining());
-            let copied = copy(&mut body, file, |n| progress.advance(n));
+            let mut progress = Progress::new(response.remaining());
+            let copied = copy(&mut response, file, |n| progress.advance(n));
             progress.finish();
             copied?;
         }
-        None => copy(&mut body, &mut stdout.lock(), |_| {})?,
+        None => copy(&mut response, &mut stdout.lock(), |_| {})?,
     }
     let mut stdout = stdout.lock();
     if options.head {
-        print_fields(&mut stdout, body.trailers()).map_err(Failure::Output)?;
+        print_fields(&mut stdout, response.trailers()).map_err(Failure::Output)?;
     }
     stdout.flush().map_err(Failure::Output)
 }
 
 /// Copies the body straight from the buffer it was received in, and lets out what there is.
-fn copy(
-    body: &mut BodyReader<'_>,
-    out: &mut dyn Write,
-    mut copied: impl FnMut(usize),
-) -> Result<(), Failure> {
+fn copy(body: &mut AgentResponse, out: &mut dyn Write, mut copied: impl FnMut(usize)) -> Result<(), Failure> {
     loop {
         let block = body.fill_buf().map_err(Error::from)?;
         if block.is_empty() {
@@ -316,56 +262,25 @@ impl Progress {
 struct Options {
     method: Option<Method>,
     headers: HeaderMap,
-    content: Option<Content>,
+    content: Option<Source>,
     chunked: bool,
     expect_continue: bool,
     head: bool,
     output: Option<String>,
     follow: bool,
     timeouts: Timeouts,
-    repeat: u64,
-    #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+    user: Option<Authentication>,
+    proxy: Option<ProxyConfig>,
     tls: Tls,
+    cookies: Option<String>,
+    compressed: bool,
+    repeat: u64,
     /// As they are shown, and as they are fetched.
     urls: Vec<(String, Uri)>,
 }
 
-/// What is asked of TLS.
-#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-#[derive(Default)]
-struct Tls {
-    ca: Option<String>,
-    certificate: Option<String>,
-    key: Option<String>,
-    insecure: bool,
-    /// What all of it comes to.
-    context: Option<TlsContext>,
-}
-
-#[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-impl Tls {
-    fn build(&mut self) -> Result<(), String> {
-        let mut context = TlsContext::client();
-        if let Some(path) = &self.ca {
-            context = context.only_added_cas().add_ca_file(path);
-        }
-        match (&self.certificate, &self.key) {
-            (Some(certificate), key) => {
-                context = context.certificate_files(certificate, key.as_ref().unwrap_or(certificate));
-            }
-            (None, Some(_)) => return Err("--key needs --cert".to_owned()),
-            (None, None) => {}
-        }
-        if self.insecure {
-            context = context.dangerous().accept_invalid_certificates();
-        }
-        self.context = Some(context.build().map_err(|error| in_one_line(&error))?);
-        Ok(())
-    }
-}
-
 /// The content of the requests.
-enum Content {
+enum Source {
     Data(String),
     File(String),
     Stdin,
@@ -383,22 +298,29 @@ impl Options {
             output: None,
             follow: false,
             timeouts: Timeouts::default(),
-            repeat: 1,
-            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+            user: None,
+            proxy: None,
             tls: Tls::default(),
+            cookies: None,
+            compressed: false,
+            repeat: 1,
             urls: Vec::new(),
         };
+        let (mut user, mut scheme, mut proxy_scheme) = (None, None, None);
         let mut args = Args::from_env();
         while let Some(arg) = args.next()? {
             match arg {
-                Arg::Option(option) => options.set(&option, &mut args)?,
+                Arg::Option(option) => match option.as_str() {
+                    "-u" => user = Some(args.value()?),
+                    "--auth" => scheme = Some(args.value()?),
+                    "--proxy-auth" => proxy_scheme = Some(args.value()?),
+                    option => options.set(option, &mut args)?,
+                },
                 Arg::Word(url) => {
                     let uri = Uri::parse(&url).map_err(|error| format!("{url}: {}", in_one_line(&error)))?;
                     match uri.scheme() {
                         Scheme::Http | Scheme::HttpUnix => {}
-                        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-                        Scheme::Https => {}
-                        #[cfg(not(any(feature = "tls", feature = "tls-aws-lc-rs")))]
+                        Scheme::Https if Tls::AVAILABLE => {}
                         Scheme::Https => return Err(format!("{url}: https needs the feature tls")),
                         Scheme::Ws | Scheme::Wss => {
                             return Err(format!("{url}: a WebSocket can't be fetched"));
@@ -413,22 +335,23 @@ impl Options {
             return Err(format!("no URL\n{USAGE}"));
         }
         let requests = options.repeat.saturating_mul(options.urls.len() as u64);
-        if matches!(options.content, Some(Content::Stdin)) && requests > 1 {
+        if matches!(options.content, Some(Source::Stdin)) && requests > 1 {
             return Err("standard input can be sent once only".to_owned());
         }
-        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-        options.tls.build()?;
-        Ok(options)
-    }
-
-    /// A session to this server, which is not connected yet.
-    fn session(&self, origin: &Origin) -> Box<dyn ClientSession> {
-        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-        if let (Scheme::Https, Some(context)) = (origin.scheme(), &self.tls.context) {
-            let (host, port) = (origin.host(), origin.port());
-            return Box::new(HttpsClientSession::with_context(host, port, context.clone()));
+        options.user = match (user, scheme) {
+            (Some(user), scheme) => Some(authentication(&user, scheme.as_deref())?),
+            (None, Some(_)) => return Err("--auth needs -u".to_owned()),
+            (None, None) => None,
+        };
+        match (proxy_scheme, &mut options.proxy) {
+            (Some(scheme), Some(proxy)) => {
+                proxy.set_auth_method(proxy_authentication(&scheme)?);
+            }
+            (Some(_), None) => return Err("--proxy-auth needs -x".to_owned()),
+            (None, _) => {}
         }
-        Box::new(HttpClientSession::new(origin.host(), origin.port()))
+        options.tls.check()?;
+        Ok(options)
     }
 
     fn set(&mut self, option: &str, args: &mut Args) -> Result<(), String> {
@@ -437,15 +360,15 @@ impl Options {
             "-H" => self.add_header(&args.value()?)?,
             "-d" => {
                 let mut data = args.value()?;
-                if let Some(Content::Data(before)) = &self.content {
+                if let Some(Source::Data(before)) = &self.content {
                     data = format!("{before}&{data}");
                 }
-                self.content = Some(Content::Data(data));
+                self.content = Some(Source::Data(data));
             }
             "--data-file" => {
                 self.content = Some(match args.value()? {
-                    path if path == "-" => Content::Stdin,
-                    path => Content::File(path),
+                    path if path == "-" => Source::Stdin,
+                    path => Source::File(path),
                 });
             }
             "--chunked" => self.chunked = true,
@@ -459,21 +382,18 @@ impl Options {
                 self.timeouts = Timeouts { send: stall, receive: stall, ..self.timeouts };
             }
             "--repeat" => self.repeat = args.parse()?,
-            "-x" | "--proxy-auth" => return Err(format!("{option}: this build has no proxies")),
-            "-u" | "--auth" => return Err(format!("{option}: this build has no authentication")),
-            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-            "--cacert" => self.tls.ca = Some(args.value()?),
-            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-            "--cert" => self.tls.certificate = Some(args.value()?),
-            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-            "--key" => self.tls.key = Some(args.value()?),
-            #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
-            "--insecure" => self.tls.insecure = true,
-            #[cfg(not(any(feature = "tls", feature = "tls-aws-lc-rs")))]
-            "--cacert" | "--cert" | "--key" | "--insecure" => {
-                return Err(format!("{option} needs the feature tls"));
+            "-x" => {
+                let url = args.value()?;
+                // The URL is not repeated: it may have a password.
+                self.proxy = Some(url.parse().map_err(|error| format!("-x: {}", in_one_line(&error)))?);
             }
+            "--cacert" => self.tls.ca = Some(args.value()?),
+            "--cert" => self.tls.cert = Some(args.value()?),
+            "--key" => self.tls.key = Some(args.value()?),
+            "--insecure" => self.tls.insecure = true,
+            "--cookies" if cfg!(feature = "cookies") => self.cookies = Some(args.value()?),
             "--cookies" => return Err(format!("{option} needs the feature cookies")),
+            "--compressed" if cfg!(feature = "gzip") => self.compressed = true,
             "--compressed" => return Err(format!("{option} needs the feature gzip")),
             "--help" => args::help(USAGE),
             _ => return Err(format!("there is no option {option}\n{USAGE}")),
@@ -488,46 +408,89 @@ impl Options {
     }
 
     /// The first request for a URL.
-    fn request(&self, uri: &Uri) -> Result<Request> {
+    fn request(&self, uri: &Uri) -> Request {
         let implied = if self.content.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::new(self.method.clone().unwrap_or(implied), uri.request_target());
         *request.headers_mut() = self.headers.clone();
-        for (name, value) in [("User-Agent", "sessile-fetch"), ("Accept", "*/*")] {
-            if !request.headers().has(name) {
-                request.headers_mut().append(name, value)?;
-            }
-        }
-        if matches!(self.content, Some(Content::Data(_))) && request.content_type().is_none() {
+        if matches!(self.content, Some(Source::Data(_))) && request.content_type().is_none() {
             request.set_content_type("application/x-www-form-urlencoded");
         }
-        request.set_expect_continue(self.expect_continue);
-        Ok(request)
+        request
     }
 
-    /// The content from its beginning, announced in the request.
-    fn open_content(&self, request: &mut Request) -> Result<Option<Box<dyn Read + Send + '_>>> {
-        let (length, content): (_, Box<dyn Read + Send>) = match &self.content {
-            None => return Ok(None),
-            Some(Content::Data(data)) => (Some(data.len() as u64), Box::new(Cursor::new(data))),
-            Some(Content::Stdin) => (None, Box::new(io::stdin())),
-            Some(Content::File(path)) => {
-                let unreadable =
-                    |error| Error::new(ErrorKind::Io, format!("{path} can't be read")).with_source(error);
-                let file = File::open(path).map_err(unreadable)?;
-                let metadata = file.metadata().map_err(unreadable)?;
-                (metadata.is_file().then_some(metadata.len()), Box::new(file))
+    fn content(&self) -> Result<Content> {
+        match &self.content {
+            None => Ok(Content::empty()),
+            Some(Source::Data(data)) => Ok(Content::from(data.as_str())),
+            Some(Source::Stdin) => Ok(Content::from_reader(io::stdin())),
+            Some(Source::File(path)) => Content::from_file(path),
+        }
+    }
+
+    /// What fetches in the way that the options say.
+    fn agent(&self) -> Result<UserAgent> {
+        let redirects = if self.follow { RedirectPolicy::limited(20) } else { RedirectPolicy::none() };
+        let mut agent =
+            UserAgent::builder().user_agent("sessile-fetch").timeouts(self.timeouts).redirects(redirects);
+        if let Some(proxy) = &self.proxy {
+            agent = agent.proxy(proxy.clone());
+        }
+        #[cfg(any(feature = "tls", feature = "tls-aws-lc-rs"))]
+        {
+            agent = self.tls.apply(agent)?;
+        }
+        #[cfg(feature = "gzip")]
+        {
+            agent = agent.gzip(self.compressed);
+        }
+        #[cfg(feature = "cookies")]
+        if let Some(path) = &self.cookies {
+            let jar = CookieJar::new();
+            match jar.load(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => agent = agent.cookies(jar),
             }
-        };
-        match length {
-            Some(length) if !self.chunked => request.set_content_length(length),
-            _ => request.set_chunked(true),
-        };
-        Ok(Some(content))
+        }
+        agent.build()
     }
 
-    /// Where the response sends us, if it does and we go.
-    fn redirect<'r>(&self, response: &'r Response) -> Option<&'r str> {
-        let redirects = self.follow && matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-        if redirects { response.headers().get("Location") } else { None }
+    #[cfg(feature = "cookies")]
+    fn save_cookies(&self, agent: &UserAgent) -> Result<()> {
+        match (&self.cookies, agent.cookie_jar()) {
+            (Some(path), Some(jar)) => jar.save(path),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "cookies"))]
+    fn save_cookies(&self, _: &UserAgent) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Who is meant by `-u` and `--auth`.
+fn authentication(user: &str, scheme: Option<&str>) -> Result<Authentication, String> {
+    let (name, password) = user.split_once(':').ok_or("-u: USER:PASSWORD is needed")?;
+    match scheme {
+        None => Ok(Authentication::new(name, password).in_the_clear(true)),
+        Some("basic") => Ok(Authentication::basic(name, password)),
+        #[cfg(feature = "digest")]
+        Some("digest") => Ok(Authentication::digest(name, password)),
+        #[cfg(feature = "ntlm")]
+        Some("ntlm") => Ok(Authentication::ntlm(name, password)),
+        Some(scheme) if ["digest", "ntlm"].contains(&scheme) => {
+            Err(format!("--auth {scheme} needs the feature {scheme}"))
+        }
+        Some(scheme) => Err(format!("--auth {scheme}: basic, digest or ntlm is needed")),
+    }
+}
+
+fn proxy_authentication(scheme: &str) -> Result<ProxyAuthentication, String> {
+    match scheme {
+        "basic" => Ok(ProxyAuthentication::Basic),
+        "digest" if cfg!(feature = "digest") => Ok(ProxyAuthentication::Digest),
+        "ntlm" if cfg!(feature = "ntlm") => Ok(ProxyAuthentication::Ntlm),
+        "digest" | "ntlm" => Err(format!("--proxy-auth {scheme} needs the feature {scheme}")),
+        scheme => Err(format!("--proxy-auth {scheme}: basic, digest or ntlm is needed")),
     }
 }
