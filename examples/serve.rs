@@ -135,7 +135,7 @@ impl<'a> Endpoint<'a> {
         Endpoint::named(name, argument).or_else(|| Endpoint::named(&decoded(name)?, argument))
     }
 
-    fn named(name: &str, argument: Option<&str>) -> Option<Endpoint> {
+    fn named(name: &str, argument: Option<&'a str>) -> Option<Endpoint<'a>> {
         Some(match (name, argument) {
             ("", None) => Endpoint::Visitor(sessions::Action::Page),
             ("sign-out", None) => Endpoint::Visitor(sessions::Action::SignOut),
