@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::dispatcher::{Bounds, Dispatcher, Job};
 use super::doorman::Doorman;
 use super::handler::Handler;
+use super::observer::{AccessLog, Observer};
 use super::params::HttpServerParams;
 use super::serve::{self, Memory};
 use super::slot::Slot;
@@ -28,6 +29,8 @@ pub(crate) struct Core {
     pub(crate) params: HttpServerParams,
     pub(crate) handler: Handler,
     pub(crate) filter: OnceLock<Filter>,
+    pub(crate) observer: OnceLock<Box<dyn Observer>>,
+    pub(crate) access_log: OnceLock<AccessLog>,
     pub(crate) dispatcher: Dispatcher,
     pub(crate) doorman: Arc<Doorman>,
     /// Those that are listening.
@@ -52,6 +55,8 @@ impl Core {
             params,
             handler,
             filter: OnceLock::new(),
+            observer: OnceLock::new(),
+            access_log: OnceLock::new(),
             dispatcher,
             doorman,
             listeners: Mutex::default(),
@@ -122,8 +127,11 @@ impl Core {
             log::debug!("a connection was filtered out");
             return;
         }
-        let job = Job { stream, client, since: self.dispatcher.now() };
+        let job = Job { stream, client, since: self.dispatcher.now(), number: 0 };
         if let Some(refused) = self.dispatcher.admit(job, |slot| self.start_thread(slot)) {
+            if let Some(observer) = self.observer.get() {
+                observer.connection_refused(client);
+            }
             self.refuse(refused.stream);
         }
     }

@@ -25,6 +25,8 @@ pub(crate) struct Job {
     pub(crate) client: Option<SocketAddr>,
     /// When it was accepted, in microseconds since the server's beginning.
     pub(crate) since: u64,
+    /// The how manyth of the server it is.
+    pub(crate) number: u64,
 }
 
 impl Guest for Job {
@@ -154,12 +156,18 @@ impl Dispatcher {
         micros(self.epoch.elapsed())
     }
 
+    /// When it was so many microseconds.
+    pub(crate) fn instant(&self, micros: u64) -> Instant {
+        self.epoch.checked_add(Duration::from_micros(micros)).unwrap_or(self.epoch)
+    }
+
     /// Finds a thread for a connection, or a place to wait in. Gives it back if there is neither. `start` starts
     /// a thread that runs [`take_job`](Slot::take_job) and then [`next`](Self::next).
     pub(crate) fn admit(&self, job: Job, start: impl FnOnce(&Arc<Slot>) -> io::Result<()>) -> Option<Job> {
         let mut job = job;
         let mut state = self.lock();
         state.total += 1;
+        job.number = state.total;
         if let Some(slot) = state.free.pop() {
             state.begin();
             drop(state);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use super::handler::{Closure, Handler};
 use super::serve::{self, Memory};
 use super::slot::Slot;
 use super::{
-    HttpServerParams, RequestHandler, RequestHandlerFactory, ServerHandle, ServerRequest, ServerResponse,
+    Exchange, HttpServerParams, Observer, RequestHandler, RequestHandlerFactory, ServerHandle, ServerRequest,
+    ServerResponse,
 };
 #[cfg(feature = "_tls")]
 use crate::net::tls::TlsContext;
@@ -179,13 +180,34 @@ impl HttpServer {
         &mut self,
         filter: impl Fn(&Stream, Option<SocketAddr>) -> bool + Send + Sync + 'static,
     ) -> Result<()> {
+        self.set_once(&self.core.filter, Box::new(filter))
+    }
+
+    /// Has somebody told what happens in the server. `IllegalState` once the server has started, or if
+    /// there is an observer already.
+    pub fn set_observer(&mut self, observer: impl Observer + 'static) -> Result<()> {
+        self.set_once(&self.core.observer, Box::new(observer))
+    }
+
+    /// Has something done for each request that was answered: the text of an exchange is a line of an access
+    /// log. `IllegalState` once the server has started, or if there is an access log already.
+    ///
+    /// ```
+    /// use sessile::server::HttpServer;
+    ///
+    /// let mut server = HttpServer::bind("127.0.0.1:0", |_, response| response.send_buffer(b"hi"))?;
+    /// server.set_access_log(|exchange| println!("{exchange}"))?;
+    /// # Ok::<(), sessile::Error>(())
+    /// ```
+    pub fn set_access_log(&mut self, log: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Result<()> {
+        self.set_once(&self.core.access_log, Box::new(log))
+    }
+
+    fn set_once<T>(&self, place: &OnceLock<T>, value: T) -> Result<()> {
         if self.started {
             return Err(Error::illegal_state("the server has started already"));
         }
-        self.core
-            .filter
-            .set(Box::new(filter))
-            .map_err(|_| Error::illegal_state("there is a connection filter already"))
+        place.set(value).map_err(|_| Error::illegal_state("that was set already"))
     }
 
     /// Serves until the server is stopped by its [handle](Self::handle), then until the last connection has ended,
@@ -273,7 +295,7 @@ impl HttpServer {
     /// ```
     pub fn serve(&self, stream: Stream) {
         let client = stream.peer_addr();
-        let job = Job { stream, client, since: self.core.dispatcher.now() };
+        let job = Job { stream, client, since: self.core.dispatcher.now(), number: 0 };
         let slot = Slot::new();
         let leaving = serve::serve(&self.core, &slot, job, &mut Memory::default());
         slot.disconnect();

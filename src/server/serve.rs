@@ -8,12 +8,13 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::claim::Offer;
 use super::core::Core;
 use super::dispatcher::Job;
 use super::handler::{Handler, RequestHandler};
+use super::observer::{AccessLog, ConnectionInfo, Exchange, Observer, Timings};
 use super::request::About;
 use super::slot::{Line, Slot};
 use super::{ServerRequest, ServerResponse};
@@ -50,6 +51,7 @@ pub(crate) fn own() -> Option<Arc<Slot>> {
 
 /// Serves a connection to its end. Returns the stream if the client may still be sending.
 pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> Option<Stream> {
+    let mut watch = Watch::new(core, &job);
     let secure = job.stream.is_secure();
     let socket = job.stream.socket().cloned();
     let session = match HttpServerSession::new(job.stream, core.params.session_params().clone()) {
@@ -63,8 +65,14 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     let about = About { params: &core.params, client: job.client, secure, slot };
     let mut conversation =
         Conversation { core, slot, session, about, since: job.since, spoke: false, evicted: false };
-    let reason = conversation.run(memory);
+    if let Some(watch) = &watch {
+        watch.opened();
+    }
+    let reason = conversation.run(memory, watch.as_mut());
     log::debug!("connection closed: {reason}");
+    if let Some(watch) = &watch {
+        watch.closed(reason);
+    }
     conversation.session.leave()
 }
 
@@ -81,7 +89,7 @@ struct Conversation<'a> {
 }
 
 impl Conversation<'_> {
-    fn run(&mut self, memory: &mut Memory) -> CloseReason {
+    fn run(&mut self, memory: &mut Memory, mut watch: Option<&mut Watch<'_>>) -> CloseReason {
         loop {
             match self.session.settle() {
                 Ok(true) => {}
@@ -102,14 +110,27 @@ impl Conversation<'_> {
                 }
             }
             self.session.count_request();
+            if let Some(watch) = &mut watch {
+                watch.begin(&mut self.session);
+            }
             if let Err(error) = self.session.receive_head(&mut memory.request) {
-                return self.refuse(&error);
+                let reason = self.refuse(&error);
+                if let Some(watch) = &mut watch {
+                    watch.done(&mut self.session, None);
+                }
+                return reason;
             }
             if self.evicted && !self.session.is_request_whole() {
                 return CloseReason::Evicted;
             }
             self.spoke = true;
+            if let Some(watch) = &mut watch {
+                watch.received();
+            }
             self.answer(memory);
+            if let Some(watch) = &mut watch {
+                watch.done(&mut self.session, Some(&memory.request));
+            }
             if !self.session.is_connected() {
                 return CloseReason::Upgraded;
             }
@@ -307,6 +328,90 @@ impl Conversation<'_> {
                 self.session.abandon_response();
             }
             self.session.restore_limits();
+        }
+    }
+}
+
+/// Takes the times and counts of a connection, for those who want to know.
+struct Watch<'a> {
+    observer: Option<&'a dyn Observer>,
+    access_log: Option<&'a AccessLog>,
+    info: ConnectionInfo,
+    /// When the phase that is going on began.
+    since: Instant,
+    timings: Timings,
+    sent_before: u64,
+}
+
+impl<'a> Watch<'a> {
+    fn new(core: &'a Core, job: &Job) -> Option<Watch<'a>> {
+        let (observer, access_log) = (core.observer.get().map(|observer| &**observer), core.access_log.get());
+        if observer.is_none() && access_log.is_none() {
+            return None;
+        }
+        let info = ConnectionInfo {
+            number: job.number,
+            client_address: job.client,
+            server_address: job.stream.local_addr(),
+            secure: job.stream.is_secure(),
+            requests: 0,
+        };
+        let since = core.dispatcher.instant(job.since);
+        Some(Watch { observer, access_log, info, since, timings: Timings::default(), sent_before: 0 })
+    }
+
+    fn opened(&self) {
+        if let Some(observer) = self.observer {
+            observer.connection_opened(&self.info);
+        }
+    }
+
+    fn closed(&self, reason: CloseReason) {
+        if let Some(observer) = self.observer {
+            observer.connection_closed(&self.info, reason);
+        }
+    }
+
+    /// Ends one phase and begins the next one.
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        let lap = now.saturating_duration_since(self.since);
+        self.since = now;
+        lap
+    }
+
+    /// The first bytes of a request are there.
+    fn begin(&mut self, session: &mut HttpServerSession) {
+        self.info.requests += 1;
+        self.sent_before = session.traffic().1;
+        self.timings = Timings { idle: self.lap(), ..Timings::default() };
+    }
+
+    fn received(&mut self) {
+        self.timings.head = self.lap();
+    }
+
+    fn done(&mut self, session: &mut HttpServerSession, request: Option<&Request>) {
+        if request.is_none() && session.answered_with().is_none() {
+            return;
+        }
+        // Otherwise that happens a little later.
+        let _ = session.finish_response();
+        self.timings.answer = self.lap();
+        let (received, sent) = session.traffic();
+        let exchange = Exchange {
+            connection: &self.info,
+            request,
+            status: session.answered_with(),
+            received,
+            sent: sent.saturating_sub(self.sent_before),
+            timings: self.timings,
+        };
+        if let Some(observer) = self.observer {
+            observer.request_done(&exchange);
+        }
+        if let Some(log) = self.access_log {
+            log(&exchange);
         }
     }
 }

@@ -86,6 +86,11 @@ impl Incoming {
         self.decoder.remaining()
     }
 
+    /// Content that was received of this message.
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// Whether bytes are buffered that belong to no content taken so far.
     pub(crate) fn has_input(&self) -> bool {
         !self.buffer.filled().is_empty()

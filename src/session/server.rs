@@ -141,6 +141,8 @@ pub(crate) struct Facts {
     keep_alive: bool,
     /// The final response has begun.
     answered: bool,
+    /// The status of the final response.
+    status: Option<StatusCode>,
     drain: u64,
 }
 
@@ -164,6 +166,7 @@ impl HttpServerSession {
                 connect: false,
                 keep_alive: false,
                 answered: true,
+                status: None,
                 drain: params.drain,
             },
             connection,
@@ -184,6 +187,7 @@ impl HttpServerSession {
             connect: *request.method() == Method::CONNECT,
             keep_alive: self.connection.keep_alive() && self.can_keep_alive() && request.keep_alive(),
             answered: false,
+            status: None,
             drain: self.params.drain,
         };
         let framing = proto::request_framing(request)?;
@@ -383,6 +387,18 @@ impl HttpServerSession {
         self.facts.answered
     }
 
+    /// The status of the final response, if there was one.
+    pub(crate) fn answered_with(&self) -> Option<StatusCode> {
+        self.facts.status
+    }
+
+    /// Bytes of content received of this request, and bytes sent on this connection or about to be.
+    pub(crate) fn traffic(&mut self) -> (u64, u64) {
+        let (out, input) = self.connection.halves();
+        let sent = out.wire_mut().map_or(0, |wire| wire.sent() + wire.out().len() as u64);
+        (input.received(), sent)
+    }
+
     /// Whether bytes are there that belong to the next request.
     pub(crate) fn has_input(&self) -> bool {
         self.connection.input.has_input()
@@ -448,6 +464,7 @@ impl HttpServerSession {
         self.facts.version = Version::Http11;
         self.facts.head = false;
         self.facts.connect = false;
+        self.facts.status = None;
         let times = &self.params.timeouts;
         let (out, input) = self.connection.halves();
         input.trailers.clear();
@@ -515,6 +532,7 @@ impl HttpServerSession {
         let taken_back = self.connection.out_mut().take_back();
         if taken_back {
             self.facts.answered = false;
+            self.facts.status = None;
         }
         taken_back
     }
@@ -780,6 +798,7 @@ fn begin_response(
         return Err(error);
     }
     facts.answered = true;
+    facts.status = Some(response.status());
     out.mark_head(start);
     if plan.undecided {
         out.begin_undecided(Tail { version: facts.version, keep_alive: plan.keep_alive });
