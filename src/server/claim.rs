@@ -10,6 +10,8 @@ use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 #[cfg(not(all(loom, test)))]
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
+use crate::proto::CloseReason;
+
 /// The state of one connection's place, owned by the thread that serves it.
 #[derive(Debug)]
 pub(crate) struct Claim(AtomicU64);
@@ -103,6 +105,16 @@ impl Need {
     #[inline]
     pub(crate) fn is_there(&self) -> bool {
         self.0.load(Ordering::Relaxed) > 0
+    }
+
+    /// Why a connection is not to outlast its request, if so.
+    #[inline]
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        match self.0.load(Ordering::Relaxed) {
+            0 => None,
+            need if need & STOPPING != 0 => Some(CloseReason::Stopping),
+            _ => Some(CloseReason::Evicted),
+        }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

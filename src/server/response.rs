@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::claim::Need;
 use crate::message::{Request, Response, StatusCode, Version};
+use crate::proto::CloseReason;
 use crate::session::{BodyWriter, ResponseSender};
 use crate::{Error, Result};
 
@@ -48,7 +49,7 @@ pub struct ServerResponse<'a> {
     pub(crate) need: &'a Need,
     pub(crate) hooks: Vec<BeforeHead>,
     /// The connection is to end with this response, whoever is in need.
-    pub(crate) closes: bool,
+    pub(crate) closes: Option<CloseReason>,
 }
 
 impl<'a> ServerResponse<'a> {
@@ -145,8 +146,8 @@ impl<'a> ServerResponse<'a> {
         if !self.hooks.is_empty() {
             self.run_hooks()?;
         }
-        if self.closes || self.need.is_there() {
-            self.sender.forbid_keep_alive();
+        if let Some(reason) = self.closes.or_else(|| self.need.reason()) {
+            self.sender.forbid_keep_alive(reason);
         }
         Ok(())
     }

@@ -239,7 +239,7 @@ impl Conversation<'_> {
             sender,
             need: &core.dispatcher.need,
             hooks: Vec::new(),
-            closes: self.evicted,
+            closes: self.evicted.then_some(CloseReason::Evicted),
         };
         let outcome = match &core.handler {
             Handler::One(handler) => handle(&**handler, &mut request, &mut response),
@@ -275,8 +275,9 @@ impl Conversation<'_> {
             Method::OPTIONS if request.target() == "*" && self.core.params.answers_options() => {
                 response.set_content_length(0);
                 let (_, mut sender, _) = self.session.exchange_parts();
-                if self.core.dispatcher.need.is_there() || self.evicted {
-                    sender.forbid_keep_alive();
+                let evicted = self.evicted.then_some(CloseReason::Evicted);
+                if let Some(reason) = evicted.or_else(|| self.core.dispatcher.need.reason()) {
+                    sender.forbid_keep_alive(reason);
                 }
                 if let Err(error) = sender.send_whole(response, b"") {
                     log::debug!("a response could not be sent: {error}");

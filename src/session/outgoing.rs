@@ -452,7 +452,7 @@ impl Outgoing {
         };
         let keep_alive = tail.keep_alive && framing != Framing::UntilClose;
         if !keep_alive {
-            self.poison(CloseReason::AskedByServer);
+            self.poison(CloseReason::UntilClose);
         }
         let out = self.buffer()?;
         write_connection(out, tail.version, keep_alive);

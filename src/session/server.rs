@@ -139,6 +139,8 @@ pub(crate) struct Facts {
     connect: bool,
     /// The request and the session let the connection persist.
     keep_alive: bool,
+    /// Why not, where they don't.
+    reason: CloseReason,
     /// The final response has begun.
     answered: bool,
     /// The status of the final response.
@@ -165,6 +167,7 @@ impl HttpServerSession {
                 head: false,
                 connect: false,
                 keep_alive: false,
+                reason: CloseReason::AskedByServer,
                 answered: true,
                 status: None,
                 drain: params.drain,
@@ -179,13 +182,30 @@ impl HttpServerSession {
         &self.params
     }
 
+    /// Whether the connection may serve another request behind this one, as far as it is not the response's to say, and
+    /// why not.
+    fn persists(&self, request: &Request) -> (bool, CloseReason) {
+        if !self.connection.keep_alive() {
+            return (false, CloseReason::AskedByServer);
+        }
+        if !self.can_keep_alive() {
+            return (false, CloseReason::ExchangesUsedUp);
+        }
+        match proto::close_after_request(request) {
+            Some(reason) => (false, reason),
+            None => (true, CloseReason::AskedByServer),
+        }
+    }
+
     /// What is to be known of a request before it is answered, and whether it is served at all.
     fn accept(&mut self, request: &Request) -> Result<()> {
+        let (keep_alive, reason) = self.persists(request);
         self.facts = Facts {
             version: request.version(),
             head: *request.method() == Method::HEAD,
             connect: *request.method() == Method::CONNECT,
-            keep_alive: self.connection.keep_alive() && self.can_keep_alive() && request.keep_alive(),
+            keep_alive,
+            reason,
             answered: false,
             status: None,
             drain: self.params.drain,
@@ -638,8 +658,11 @@ impl ResponseSender<'_> {
     }
 
     /// The response that is sent is the last one.
-    pub(crate) fn forbid_keep_alive(&mut self) {
-        self.facts.keep_alive = false;
+    pub(crate) fn forbid_keep_alive(&mut self, reason: CloseReason) {
+        if self.facts.keep_alive {
+            self.facts.keep_alive = false;
+            self.facts.reason = reason;
+        }
     }
 
     /// Sends the head. The content may depend on that of the request, which is not counted as
@@ -802,6 +825,9 @@ fn begin_response(
     out.mark_head(start);
     if plan.undecided {
         out.begin_undecided(Tail { version: facts.version, keep_alive: plan.keep_alive });
+        if !plan.keep_alive {
+            out.poison(facts.reason);
+        }
         return Ok(());
     }
     let discards = facts.head || plan.framing == Framing::None || is_reset(response);
@@ -809,7 +835,7 @@ fn begin_response(
     if plan.leaves {
         out.poison(CloseReason::Upgraded);
     } else if !plan.keep_alive {
-        out.poison(CloseReason::AskedByServer);
+        out.poison(facts.reason);
     }
     Ok(())
 }
