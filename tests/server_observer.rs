@@ -112,8 +112,8 @@ fn every_end_of_a_connection_has_its_reason() {
             }
         }
     };
-    assert_eq!(reason_of(&|client| drop(client.half_close())), CloseReason::ClosedByPeer);
-    assert_eq!(reason_of(&|client| drop(client.get("/").answer())), CloseReason::IdleTooLong);
+    assert_eq!(reason_of(&|client| _ = client.half_close()), CloseReason::ClosedByPeer);
+    assert_eq!(reason_of(&|client| _ = client.get("/").answer()), CloseReason::IdleTooLong);
     assert_eq!(
         reason_of(&|client| {
             client.get("/").answer();
@@ -125,9 +125,9 @@ fn every_end_of_a_connection_has_its_reason() {
         reason_of(&|client| drop(client.send("GET / HTTP/1.0\r\n\r\n").answer())),
         CloseReason::Http10
     );
-    assert_eq!(reason_of(&|client| drop(client.send("nonsense\r\n\r\n").answer())), CloseReason::Malformed);
-    assert_eq!(reason_of(&|client| drop(client.send("GET / HT").half_close())), CloseReason::Incomplete);
-    assert_eq!(reason_of(&|client| drop(client.get("/take").try_answer("GET"))), CloseReason::Upgraded);
+    assert_eq!(reason_of(&|client| _ = client.send("nonsense\r\n\r\n").answer()), CloseReason::Malformed);
+    assert_eq!(reason_of(&|client| _ = client.send("GET / HT").half_close()), CloseReason::Incomplete);
+    assert_eq!(reason_of(&|client| _ = client.get("/take").try_answer("GET")), CloseReason::Upgraded);
 }
 
 #[test]

@@ -11,6 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Type};
 
@@ -238,10 +240,49 @@ impl Listener {
     /// Unix socket was removed), a socket that was bound here is shut down; one that was made
     /// elsewhere wakes with the next connection.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
-        if self.wake().is_err() && !self.inherited {
+        self.stop_with(|| ());
+    }
+
+    /// The same. `make_room` is called where there was no descriptor for that connection: then it is tried again
+    /// for a while, because a shutdown would reset those who wait to be accepted.
+    pub(crate) fn stop_with(&self, mut make_room: impl FnMut()) {
+        if self.stopped.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for _ in 0..WAKE_TRIES {
+            match self.wake() {
+                Ok(()) => return,
+                Err(error) if is_short_of_descriptors(&error) => {
+                    make_room();
+                    thread::sleep(WAKE_PAUSE);
+                }
+                Err(_) => break,
+            }
+        }
+        if !self.inherited {
             // A listener that can't be reached has no clients to lose.
             let _ = self.os.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Lets nobody in any more who does not already stand in the door: connections that the system has completed, or
+    /// is about to, can still be accepted; new ones are not begun. Between the last look for a connection and
+    /// the closing of the socket none is then made that the closing would reset.
+    ///
+    /// A socket that was made elsewhere is left alone, as others may listen on it. On other systems than Linux nothing
+    /// can be done for TCP.
+    pub(crate) fn shut_door(&self) {
+        if self.inherited {
+            return;
+        }
+        if let Err(error) = self.remove_file() {
+            log::debug!("the file of a socket could not be removed: {error}");
+        }
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if !self.is_unix {
+            if let Err(error) = self.os.attach_filter(&NO_NEW_CONNECTIONS) {
+                log::debug!("new connections can't be kept out: {error}");
+            }
         }
     }
 
@@ -286,12 +327,21 @@ impl Listener {
     /// Stops listening, and removes the file of a Unix socket that was bound here, unless another
     /// process has put its own in that place.
     pub fn close(self) -> io::Result<()> {
-        #[cfg(unix)]
-        if let Some(made) = &self.made {
-            if Made::at(&made.path).is_ok_and(|now| now == *made) {
-                std::fs::remove_file(&made.path)?;
+        self.remove_file()
+    }
+
+    #[cfg(unix)]
+    fn remove_file(&self) -> io::Result<()> {
+        match &self.made {
+            Some(made) if Made::at(&made.path).is_ok_and(|now| now == *made) => {
+                std::fs::remove_file(&made.path)
             }
+            _ => Ok(()),
         }
+    }
+
+    #[cfg(not(unix))]
+    fn remove_file(&self) -> io::Result<()> {
         Ok(())
     }
 
@@ -356,6 +406,31 @@ fn is_left_over(path: &Path, address: &SockAddr) -> io::Result<bool> {
     probe.set_nonblocking(true)?;
     Ok(probe.connect(address).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused))
 }
+
+/// The descriptors of the process, or of the system, are used up: `EMFILE` and `ENFILE` on all Unixes, and
+/// `WSAEMFILE`.
+pub(crate) fn is_short_of_descriptors(error: &io::Error) -> bool {
+    match error.raw_os_error() {
+        Some(code) if cfg!(windows) => code == 10024,
+        Some(code) => matches!(code, 23 | 24),
+        None => false,
+    }
+}
+
+/// Drops the first packet of every connection (`SYN` without `ACK`), and nothing else: load the flags, mask, compare.
+/// A listening socket hands its filter on to the connections that it makes.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+static NO_NEW_CONNECTIONS: [socket2::SockFilter; 5] = [
+    socket2::SockFilter::new(0x30, 0, 0, 13),
+    socket2::SockFilter::new(0x54, 0, 0, 0x12),
+    socket2::SockFilter::new(0x15, 0, 1, 0x02),
+    socket2::SockFilter::new(0x06, 0, 0, 0),
+    socket2::SockFilter::new(0x06, 0, 0, u32::MAX),
+];
+
+/// How often, and how far apart, it is tried to wake an acceptor for which there is no descriptor.
+const WAKE_TRIES: usize = 50;
+const WAKE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that the system completes before they are accepted. What it allows at most is the smaller one
 /// (Linux: `net.core.somaxconn`, 4096).

@@ -42,5 +42,6 @@ pub use socket::Socket;
 pub use stream::{Readiness, Stream, Transport};
 
 pub(crate) use buffer::ReadBuffer;
+pub(crate) use listener::is_short_of_descriptors;
 pub(crate) use socket::read_at;
 pub(crate) use wire::{Pace, Stalled, Wire};

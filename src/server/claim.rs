@@ -131,3 +131,118 @@ impl Need {
         fence(Ordering::SeqCst);
     }
 }
+
+#[cfg(all(loom, test))]
+mod model {
+    //! All interleavings of an owner and those who want its place. Run by
+    //! `RUSTFLAGS="--cfg loom" cargo test --release --lib server::claim`.
+
+    use super::*;
+    use loom::sync::{Arc, Mutex};
+    use loom::thread;
+
+    #[derive(Debug)]
+    struct Place {
+        claim: Claim,
+        need: Need,
+        /// Stands for the connection: what its end does, and what serving it does.
+        line: Mutex<Vec<&'static str>>,
+    }
+
+    fn place() -> Arc<Place> {
+        Arc::new(Place { claim: Claim::new(), need: Need::new(), line: Mutex::new(Vec::new()) })
+    }
+
+    /// As `Slot::evict`.
+    fn evict(place: &Place) -> bool {
+        let Some(offer) = place.claim.offered() else { return false };
+        let mut line = place.line.lock().unwrap();
+        if !place.claim.take(offer) {
+            return false;
+        }
+        line.push("ended");
+        true
+    }
+
+    #[test]
+    fn a_connection_is_served_or_ended_and_never_both() {
+        loom::model(|| {
+            let place = place();
+            let evictors: Vec<_> = (0..2)
+                .map(|_| {
+                    let place = place.clone();
+                    thread::spawn(move || evict(&place))
+                })
+                .collect();
+            let offer = Offer::new(7, true);
+            place.claim.offer(offer, &place.need);
+            let served = place.claim.reclaim(offer);
+            if served {
+                place.line.lock().unwrap().push("served");
+            }
+            let ended =
+                evictors.into_iter().map(|evictor| evictor.join().unwrap()).filter(|ended| *ended).count();
+            assert_eq!(ended + usize::from(served), 1);
+            assert_eq!(place.line.lock().unwrap().len(), 1);
+            assert_eq!(place.claim.is_taken(), !served);
+        });
+    }
+
+    #[test]
+    fn whoever_comes_to_need_a_thread_finds_the_offer_or_its_owner_finds_the_need() {
+        loom::model(|| {
+            let place = place();
+            let other = place.clone();
+            let newcomer = thread::spawn(move || {
+                other.need.set(1, false);
+                evict(&other)
+            });
+            let offer = Offer::new(7, true);
+            let seen = place.claim.offer(offer, &place.need);
+            let evicted = newcomer.join().unwrap();
+            assert!(seen || evicted, "the newcomer would wait for ever");
+        });
+    }
+
+    #[test]
+    fn an_offer_that_was_withdrawn_cannot_be_taken_by_one_who_saw_it() {
+        loom::model(|| {
+            let place = place();
+            let other = place.clone();
+            let first = Offer::new(7, true);
+            place.claim.offer(first, &place.need);
+            let slow = thread::spawn(move || {
+                let seen = other.claim.offered();
+                // Much may happen here: the connection serves a request, and is idle again.
+                thread::yield_now();
+                seen.is_some_and(|offer| other.claim.take(offer) && offer == first)
+            });
+            if place.claim.reclaim(first) {
+                place.line.lock().unwrap().push("served");
+                place.claim.offer(Offer::new(8, true), &place.need);
+                let took_the_first = slow.join().unwrap();
+                assert!(!took_the_first);
+            } else {
+                assert!(slow.join().unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn the_next_connection_of_a_place_is_not_ended_by_who_wanted_the_one_before() {
+        loom::model(|| {
+            let place = place();
+            let other = place.clone();
+            place.claim.offer(Offer::new(7, true), &place.need);
+            let evictor = thread::spawn(move || evict(&other));
+            // As `Slot::disconnect` and `Slot::connect`: under the lock that the evictor acts under.
+            {
+                let mut line = place.line.lock().unwrap();
+                place.claim.reset();
+                *line = vec!["next"];
+            }
+            evictor.join().unwrap();
+            assert_eq!(*place.line.lock().unwrap(), ["next"], "nothing may have been done to it");
+        });
+    }
+}

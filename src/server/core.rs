@@ -18,7 +18,7 @@ use super::params::HttpServerParams;
 use super::serve::{self, Memory};
 use super::slot::Slot;
 use crate::message::{Response, StatusCode};
-use crate::net::{Listener, Stream};
+use crate::net::{Listener, Stream, is_short_of_descriptors};
 use crate::proto;
 use crate::session::http_date;
 
@@ -39,6 +39,9 @@ pub(crate) struct Core {
     pub(crate) name: OnceLock<String>,
 }
 
+/// How long the client's side of a handshake may take that has begun before a stop.
+const HANDSHAKE: Duration = Duration::from_millis(20);
+
 /// How long an acceptor pauses when the system can't give it a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
@@ -50,7 +53,7 @@ impl Core {
             thread_idle_time: params.thread_idle_time(),
             patience: params.patience(),
         });
-        let doorman = Doorman::new(params.max_refusals(), params.drain_time(), params.stack_size());
+        let doorman = Doorman::new(params.max_refusals(), params.drain_time());
         Core {
             params,
             handler,
@@ -85,26 +88,35 @@ impl Core {
                 Err(error) => self.survive(&error, &mut troubled),
             }
         }
-        // Whoever was let in before the stop is served.
-        loop {
-            match listener.accept_nowait() {
-                Ok(Some((stream, client))) => self.admit(stream, client),
-                Ok(None) => break,
-                Err(error) if is_about_one_connection(&error) => {}
-                Err(error) if is_out_of_descriptors(&error) && self.dispatcher.numbers().serving > 0 => {
-                    self.survive(&error, &mut troubled);
-                }
-                Err(error) => {
-                    log::warn!("connections that wait can't be accepted: {error}");
-                    break;
-                }
-            }
-        }
+        // Whoever was let in before the stop is served; a handshake that is going on may end.
+        listener.shut_door();
+        self.accept_rest(&listener, &mut troubled);
+        thread::sleep(HANDSHAKE);
+        self.accept_rest(&listener, &mut troubled);
         self.listeners().retain(|known| !Arc::ptr_eq(known, &listener));
         if let Some(Err(error)) = Arc::into_inner(listener).map(Listener::close) {
             log::warn!("a listener could not be closed: {error}");
         }
         self.dispatcher.close();
+    }
+
+    /// Accepts what waits to be accepted.
+    fn accept_rest(self: &Arc<Self>, listener: &Listener, troubled: &mut bool) {
+        loop {
+            match listener.accept_nowait() {
+                Ok(Some((stream, client))) => self.admit(stream, client),
+                Ok(None) => return,
+                Err(error) if is_about_one_connection(&error) => {}
+                // Connections end meanwhile, and give their descriptors back.
+                Err(error) if is_short_of_descriptors(&error) && self.dispatcher.numbers().serving > 0 => {
+                    self.survive(&error, troubled);
+                }
+                Err(error) => {
+                    log::warn!("connections that wait can't be accepted: {error}");
+                    return;
+                }
+            }
+        }
     }
 
     /// No error ends the acceptor. Those of one connection are no reason to pause, all others are.
@@ -116,7 +128,7 @@ impl Core {
             log::warn!("no connection can be accepted: {error}");
             *troubled = true;
         }
-        if is_out_of_descriptors(error) {
+        if is_short_of_descriptors(error) {
             self.dispatcher.free_descriptor();
         }
         self.dispatcher.wait_for_change(ACCEPT_PAUSE);
@@ -197,7 +209,7 @@ impl Core {
     pub(crate) fn stop(&self) {
         self.dispatcher.stop();
         for listener in self.listeners().iter() {
-            listener.stop();
+            listener.stop_with(|| _ = self.dispatcher.free_descriptor());
         }
     }
 }
@@ -208,15 +220,6 @@ fn is_about_one_connection(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
     )
-}
-
-/// `EMFILE` and `ENFILE` on all Unixes; `WSAEMFILE`.
-fn is_out_of_descriptors(error: &io::Error) -> bool {
-    match error.raw_os_error() {
-        Some(code) if cfg!(windows) => code == 10024,
-        Some(code) => matches!(code, 23 | 24),
-        None => false,
-    }
 }
 
 impl fmt::Debug for Core {

@@ -83,6 +83,8 @@ struct State {
     /// Starting a thread failed: not again before then.
     no_thread_before: Option<Instant>,
     stopping: bool,
+    /// Idle connections that were ended by the stop.
+    ended_idle: usize,
     /// Threads that accept connections.
     accepting: usize,
     /// Threads of this server that themselves wait for its end.
@@ -100,15 +102,6 @@ pub(crate) struct Numbers {
     pub(crate) queued: usize,
     pub(crate) total: u64,
     pub(crate) refused: u64,
-}
-
-/// How a wait for the end ended.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Ending {
-    /// Idle connections that were ended.
-    pub(crate) idle: usize,
-    /// Whether nothing was left.
-    pub(crate) complete: bool,
 }
 
 /// How many of the oldest are remembered at a time.
@@ -140,6 +133,7 @@ impl Dispatcher {
                 refused: 0,
                 no_thread_before: None,
                 stopping: false,
+                ended_idle: 0,
                 accepting: 0,
                 stoppers: 0,
                 forced: false,
@@ -282,6 +276,7 @@ impl Dispatcher {
         }
         if slot.claim.take(offer) {
             state.promised += 1;
+            state.ended_idle += usize::from(state.stopping);
             self.announce(&state);
         }
         true
@@ -350,33 +345,32 @@ impl Dispatcher {
     }
 
     /// Ends idle connections until no other is left, or until `until`. `own` is whether the
-    /// caller is itself serving a connection.
-    pub(crate) fn drain(&self, until: Option<Instant>, own: bool) -> Ending {
-        let mut ending = Ending::default();
+    /// caller is itself serving a connection. Says whether none is left.
+    pub(crate) fn drain(&self, until: Option<Instant>, own: bool) -> bool {
         let mut state = self.lock();
         state.stoppers += usize::from(own);
         self.changed.notify_all();
-        loop {
+        let complete = loop {
             let before = self.now().saturating_sub(micros(STOP_GRACE));
             let silent = state.lobby.take_silent(before);
-            ending.idle += silent.len() + self.end_idle(&mut state);
+            state.ended_idle += silent.len();
+            self.end_idle(&mut state);
             self.announce(&state);
             if state.is_closed() && state.serving <= state.stoppers && state.lobby.len() == 0 {
-                ending.complete = true;
-                break;
+                break true;
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
-                break;
+                break false;
             }
             let round = left.map_or(STOP_ROUND, |left| left.min(STOP_ROUND));
             state = self.changed.wait_timeout(state, round).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        };
         state.stoppers -= usize::from(own);
-        ending
+        complete
     }
 
-    fn end_idle(&self, state: &mut State) -> usize {
+    fn end_idle(&self, state: &mut State) {
         let mut ended = 0;
         for slot in &state.slots {
             let Some(offer) = slot.claim.offered() else { continue };
@@ -385,7 +379,12 @@ impl Dispatcher {
             }
         }
         state.promised += ended;
-        ended
+        state.ended_idle += ended;
+    }
+
+    /// Idle connections that were ended by the stop.
+    pub(crate) fn ended_idle(&self) -> usize {
+        self.lock().ended_idle
     }
 
     fn is_over(&self, offer: Offer) -> bool {
@@ -516,4 +515,127 @@ impl State {
 
 fn micros(time: Duration) -> u64 {
     time.as_secs().wrapping_mul(1_000_000).wrapping_add(u64::from(time.subsec_micros()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{AbortHandle, Pipe, pair};
+    use crate::server::slot::Line;
+
+    fn dispatcher(max_threads: usize, max_queued: usize) -> Dispatcher {
+        let (thread_idle_time, patience) = (Duration::from_secs(10), Duration::ZERO);
+        Dispatcher::new(Bounds { max_threads, max_queued, thread_idle_time, patience })
+    }
+
+    fn job(dispatcher: &Dispatcher) -> (Job, Pipe) {
+        let (near, far) = pair();
+        (Job { stream: Stream::custom(near), client: None, since: dispatcher.now(), number: 0 }, far)
+    }
+
+    /// Lets a connection in, for whose thread a slot is all there is.
+    fn admit(dispatcher: &Dispatcher, slots: &mut Vec<Arc<Slot>>) -> (Option<Job>, Pipe) {
+        let (job, far) = job(dispatcher);
+        let start = |slot: &Arc<Slot>| {
+            slots.push(slot.clone());
+            Ok(())
+        };
+        (dispatcher.admit(job, start), far)
+    }
+
+    fn idle(dispatcher: &Dispatcher, slot: &Slot, since: u64) -> Offer {
+        slot.connect(Line { socket: None, abort: AbortHandle::new() });
+        let offer = Offer::new(since, true);
+        assert!(!slot.claim.offer(offer, &dispatcher.need));
+        offer
+    }
+
+    #[test]
+    fn threads_first_then_places_then_refusal() {
+        let (dispatcher, mut slots) = (dispatcher(2, 3), Vec::new());
+        let admitted: Vec<_> = (0..6).map(|_| admit(&dispatcher, &mut slots)).collect();
+        assert!(admitted[..5].iter().all(|(refused, _)| refused.is_none()));
+        assert!(admitted[5].0.is_some());
+        let expected = Numbers { threads: 2, serving: 2, most_serving: 2, queued: 3, total: 6, refused: 1 };
+        assert_eq!(dispatcher.numbers(), expected);
+        assert!(dispatcher.need.is_there());
+        for _ in 0..3 {
+            assert!(dispatcher.next(&slots[0], false).is_some());
+        }
+        assert!(!dispatcher.need.is_there());
+    }
+
+    #[test]
+    fn where_no_thread_can_be_started_the_others_have_to_do() {
+        let (dispatcher, mut slots) = (dispatcher(10, 10), Vec::new());
+        assert!(admit(&dispatcher, &mut slots).0.is_none());
+        let fails = |_: &Arc<Slot>| Err(io::Error::from(io::ErrorKind::WouldBlock));
+        let (second, _far) = job(&dispatcher);
+        assert!(dispatcher.admit(second, fails).is_none(), "it waits");
+        assert_eq!((dispatcher.numbers().threads, dispatcher.numbers().queued), (1, 1));
+        let (third, _far) = job(&dispatcher);
+        let not_again = |_: &Arc<Slot>| panic!("not so soon after a failure");
+        assert!(dispatcher.admit(third, not_again).is_none());
+        assert!(dispatcher.next(&slots[0], false).is_some() && dispatcher.next(&slots[0], false).is_some());
+    }
+
+    #[test]
+    fn without_any_thread_connections_are_refused() {
+        let dispatcher = dispatcher(10, 10);
+        let (job, _far) = job(&dispatcher);
+        assert!(dispatcher.admit(job, |_| Err(io::Error::from(io::ErrorKind::OutOfMemory))).is_some());
+        assert_eq!(
+            dispatcher.numbers(),
+            Numbers { total: 1, refused: 1, most_serving: 1, ..Numbers::default() }
+        );
+    }
+
+    #[test]
+    fn idle_connections_are_ended_in_the_order_of_their_idleness_one_for_each_that_waits() {
+        let (dispatcher, mut slots) = (dispatcher(200, 10), Vec::new());
+        let _first: Vec<_> = (0..200).map(|_| admit(&dispatcher, &mut slots)).collect();
+        // In some order, and more than are remembered at a time.
+        let since = |n: usize| 1000 + (n * 73 % 200) as u64;
+        for (n, slot) in slots.iter().enumerate() {
+            idle(&dispatcher, slot, since(n));
+        }
+        let mut by_age: Vec<usize> = (0..200).collect();
+        by_age.sort_by_key(|&n| since(n));
+        let mut late = Vec::new();
+        for &oldest in &by_age {
+            late.push(admit(&dispatcher, &mut slots));
+            assert!(slots[oldest].claim.is_taken(), "{oldest}");
+            assert_eq!(slots.iter().filter(|slot| slot.claim.is_taken()).count(), late.len());
+            assert!(!dispatcher.need.is_there(), "a thread is on its way");
+        }
+        assert!(
+            late.iter().all(|(refused, _)| refused.is_none()),
+            "places are lent to those who get a thread"
+        );
+        assert!(slots.iter().all(|slot| slot.disconnect() && dispatcher.next(slot, true).is_some()));
+        assert_eq!(dispatcher.numbers().queued, 0);
+    }
+
+    #[test]
+    fn one_that_goes_idle_while_others_wait_gives_way_at_once() {
+        let (dispatcher, mut slots) = (dispatcher(1, 10), Vec::new());
+        let _first = admit(&dispatcher, &mut slots);
+        slots[0].connect(Line { socket: None, abort: AbortHandle::new() });
+        let _second = admit(&dispatcher, &mut slots);
+        let offer = Offer::new(1, true);
+        assert!(slots[0].claim.offer(offer, &dispatcher.need));
+        assert!(dispatcher.relieve(&slots[0], offer));
+        assert!(!dispatcher.need.is_there());
+        assert!(slots[0].disconnect());
+        assert!(dispatcher.next(&slots[0], true).is_some());
+    }
+
+    #[test]
+    fn nobody_gives_way_to_one_who_has_gone_meanwhile() {
+        let (dispatcher, mut slots) = (dispatcher(1, 10), Vec::new());
+        let _first = admit(&dispatcher, &mut slots);
+        let offer = idle(&dispatcher, &slots[0], 1);
+        assert!(!dispatcher.relieve(&slots[0], offer));
+        assert!(slots[0].claim.reclaim(offer));
+    }
 }

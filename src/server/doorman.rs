@@ -20,7 +20,6 @@ pub(crate) struct Doorman {
     arrived: Condvar,
     most: usize,
     linger: Duration,
-    stack_size: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -51,9 +50,9 @@ const ROUND: Duration = Duration::from_millis(10);
 const IDLE: Duration = Duration::from_secs(2);
 
 impl Doorman {
-    pub(crate) fn new(most: usize, linger: Duration, stack_size: Option<usize>) -> Arc<Doorman> {
+    pub(crate) fn new(most: usize, linger: Duration) -> Arc<Doorman> {
         let (state, arrived) = (Mutex::default(), Condvar::new());
-        Arc::new(Doorman { state, arrived, most, linger, stack_size })
+        Arc::new(Doorman { state, arrived, most, linger })
     }
 
     /// Sees a connection off; `words` are sent first. Closes it where there are too many already.
@@ -65,11 +64,8 @@ impl Doorman {
             return;
         }
         if !state.running {
-            let mut builder = thread::Builder::new().name(String::from("http refusals"));
-            if let Some(size) = self.stack_size {
-                builder = builder.stack_size(size);
-            }
             let doorman = self.clone();
+            let builder = thread::Builder::new().name(String::from("http refusals"));
             if let Err(error) = builder.spawn(move || doorman.run()) {
                 log::warn!("no thread could be started to refuse connections: {error}");
                 return;
@@ -179,7 +175,7 @@ mod tests {
     use crate::net::pair;
 
     fn doorman(most: usize, linger: Duration) -> Arc<Doorman> {
-        Doorman::new(most, linger, None)
+        Doorman::new(most, linger)
     }
 
     fn read_all(stream: &mut Stream) -> Vec<u8> {

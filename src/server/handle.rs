@@ -77,18 +77,22 @@ impl ServerHandle {
     pub fn shutdown(&self, drain: Duration) -> ShutdownReport {
         let begun = Instant::now();
         let dispatcher = &self.core.dispatcher;
-        let before = dispatcher.finished();
+        let (finished, idle) = (dispatcher.finished(), dispatcher.ended_idle());
         self.core.stop();
         let own = self.own();
-        let ending = dispatcher.drain(begun.checked_add(drain), own.is_some());
         let mut aborted = 0;
-        if !ending.complete {
+        if !dispatcher.drain(begun.checked_add(drain), own.is_some()) {
             aborted = dispatcher.abort(own.as_ref());
             dispatcher.force(Instant::now().checked_add(AFTER_ABORT), own.is_some());
         }
-        let finished = dispatcher.finished() - before;
-        log::debug!("shut down: {finished} requests finished, {aborted} connections cut off");
-        ShutdownReport { finished, aborted, idle: ending.idle, elapsed: begun.elapsed() }
+        let report = ShutdownReport {
+            finished: dispatcher.finished() - finished,
+            aborted,
+            idle: dispatcher.ended_idle() - idle,
+            elapsed: begun.elapsed(),
+        };
+        log::debug!("shut down: {report:?}");
+        report
     }
 
     /// The slot of the calling thread, if it serves this server.

@@ -262,7 +262,9 @@ impl Conversation<'_> {
         if changed {
             self.finish_and_restore();
         }
-        core.dispatcher.count_answer();
+        if self.session.answered_with().is_some() {
+            core.dispatcher.count_answer();
+        }
     }
 
     /// Requests that are not about a resource of the handler's.

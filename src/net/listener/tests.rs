@@ -1,3 +1,4 @@
+use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,27 @@ fn client(listener: &Listener) -> TcpStream {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
     TcpStream::connect(address).unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn behind_a_shut_door_nobody_new_is_let_in_and_nobody_is_lost() {
+    let listener = Listener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let early = TcpStream::connect(address).unwrap();
+    listener.stop();
+    listener.shut_door();
+    let late = TcpStream::connect_timeout(&address, Duration::from_millis(100)).unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::TimedOut, "neither let in nor reset");
+    let (mut stream, peer) = listener.accept_nowait().unwrap().unwrap();
+    assert_eq!(peer, Some(early.local_addr().unwrap()));
+    assert!(listener.accept_nowait().unwrap().is_none());
+    listener.close().unwrap();
+    // The connection that was made before works on, with the filter that it has inherited.
+    (&early).write_all(b"hello").unwrap();
+    let mut bytes = [0; 8];
+    assert_eq!(stream.read(&mut bytes, &Limit::stall(Duration::from_secs(5))).unwrap(), 5);
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
 }
 
 #[test]
