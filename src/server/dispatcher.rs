@@ -522,14 +522,17 @@ mod tests {
     use super::*;
     use crate::net::{AbortHandle, Pipe, pair};
     use crate::server::slot::Line;
+    use std::io::Write;
 
     fn dispatcher(max_threads: usize, max_queued: usize) -> Dispatcher {
         let (thread_idle_time, patience) = (Duration::from_secs(10), Duration::ZERO);
         Dispatcher::new(Bounds { max_threads, max_queued, thread_idle_time, patience })
     }
 
+    /// A connection that has spoken.
     fn job(dispatcher: &Dispatcher) -> (Job, Pipe) {
-        let (near, far) = pair();
+        let (near, mut far) = pair();
+        far.write_all(b"x").unwrap();
         (Job { stream: Stream::custom(near), client: None, since: dispatcher.now(), number: 0 }, far)
     }
 
