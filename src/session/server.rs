@@ -889,6 +889,7 @@ fn send_usual(
     proto::write_content_length(buffer, content.len() as u64);
     proto::end_head(buffer);
     facts.answered = true;
+    facts.status = Some(StatusCode::OK);
     out.mark_head(start);
     out.send_plain(content)
 }
