@@ -30,7 +30,7 @@ fn a_host_is_pinned_to_an_address_and_keeps_its_name() {
         "pinned.test" => Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]),
         _ => Err(std::io::ErrorKind::NotFound.into()),
     };
-    let agent = UserAgent::builder().resolver(pinned).build().unwrap();
+    let agent = UserAgent::builder().resolver(Arc::new(pinned)).build().unwrap();
     text(&agent, &format!("http://pinned.test:{}/", origin.port));
     let host = format!("pinned.test:{}", origin.port);
     assert_eq!(origin.seen()[0].field("Host"), Some(host.as_str()));

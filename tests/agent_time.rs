@@ -7,6 +7,7 @@ mod origin;
 
 use std::io::Read;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -66,7 +67,7 @@ fn over_name_resolution() {
         Ok(vec![])
     };
     let error = ends_in_time(|| {
-        let agent = UserAgent::builder().resolver(slow).timeout(TOTAL).build().unwrap();
+        let agent = UserAgent::builder().resolver(Arc::new(slow)).timeout(TOTAL).build().unwrap();
         agent.get("http://slow.test/").send().map(drop)
     });
     assert_eq!(error.phase(), Some(Phase::Resolve));
@@ -85,7 +86,7 @@ fn over_names_and_redirects_together() {
     };
     ends_in_time(|| {
         let agent = UserAgent::builder()
-            .resolver(slow)
+            .resolver(Arc::new(slow))
             .timeout(TOTAL)
             .redirects(RedirectPolicy::limited(100))
             .build()
@@ -215,7 +216,7 @@ fn an_abort_ends_name_resolution() {
         thread::sleep(Duration::from_secs(3));
         Ok(vec![])
     };
-    let agent = UserAgent::builder().resolver(slow).build().unwrap();
+    let agent = UserAgent::builder().resolver(Arc::new(slow)).build().unwrap();
     let abort = AbortHandle::new();
     let call = agent.get("http://slow.test/").abort_handle(&abort);
     let caller = thread::spawn(move || {

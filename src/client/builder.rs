@@ -42,7 +42,7 @@ const MAX_CONTENT: u64 = 10 << 20;
 ///     .header("Accept-Language", "de")
 ///     .timeout(Duration::from_secs(30))
 ///     .redirects(RedirectPolicy::limited(5))
-///     .resolver(|_: &str, port: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))]))
+///     .resolver(Arc::new(|_: &str, port: u16| Ok(vec![SocketAddr::from(([127, 0, 0, 1], port))])))
 ///     .build()?;
 /// # Ok::<(), sessile::Error>(())
 /// ```
@@ -188,8 +188,8 @@ impl UserAgentBuilder {
 
     /// Resolves names by something else than the system: to pin a host to an address, say. `Host`,
     /// and the name that a server must prove under TLS, stay the name.
-    pub fn resolver(mut self, resolver: impl Resolve + 'static) -> UserAgentBuilder {
-        self.options.resolver = Some(Arc::new(resolver));
+    pub fn resolver(mut self, resolver: Arc<dyn Resolve>) -> UserAgentBuilder {
+        self.options.resolver = Some(resolver);
         self
     }
 

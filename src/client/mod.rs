@@ -23,6 +23,8 @@ mod cookie_jar;
 mod factory;
 #[cfg(feature = "gzip")]
 mod gzip;
+#[cfg(feature = "http")]
+mod http_crate;
 mod link;
 mod pool;
 mod redirect;

@@ -9,6 +9,8 @@ pub(crate) mod field;
 mod form;
 mod header_map;
 mod header_values;
+#[cfg(feature = "http")]
+mod http_crate;
 mod media_type;
 #[allow(clippy::module_inception)]
 mod message;
