@@ -40,6 +40,9 @@
 //! # Ok::<(), sessile::Error>(())
 //! ```
 //!
+//! A [`client::UserAgent`] keeps such sessions for programs that just want something from a URI,
+//! from many threads and servers.
+//!
 //! Everything has a limit by default: time ([`session::Timeouts`]), sizes
 //! ([`proto::Limits`]). Every blocked call can be ended from another thread
 //! ([`net::AbortHandle`]). There is one error type, [`Error`]; a response with status 400 or
