@@ -80,6 +80,6 @@ pub use net::tls;
 pub use error::{Error, ErrorKind, Phase, Result};
 
 /// The programs in the README compile.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "_tls"))]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;

@@ -982,6 +982,43 @@ fn a_server_s_handshake_has_a_time_of_its_own() {
     assert!(server.read(&mut [0; 10], &within(10)).unwrap_err().is_timeout(), "it is over");
 }
 
+#[test]
+fn a_record_that_dribbles_in_wins_no_time_for_a_head() {
+    let ends = ends();
+    let context = ends.server.clone();
+    let server = Server::with(move |stream| {
+        let stream = context.accept(Stream::Tcp(Socket::from_tcp(stream).unwrap())).unwrap();
+        let mut params = ServerSessionParams::default();
+        params.keep_alive_timeout = Duration::from_millis(200);
+        let mut session = HttpServerSession::new(stream, params).unwrap();
+        let mut request = Request::default();
+        while session.has_more_requests().unwrap() {
+            session.receive_request(&mut request).unwrap();
+            let mut response = Response::new();
+            response.set_content_length(0);
+            session.send_response(&response).unwrap();
+        }
+        session.close();
+    });
+    let mut client = TlsStream::client(server.connect(), "localhost", &ends.client).unwrap();
+    write_all(&mut client, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(client.read(&mut [0; 1000], &within(10)).unwrap() > 0);
+    // A record of 16 KiB, a byte at a time, each well within the time-out.
+    let started = Instant::now();
+    let below = client.below_mut();
+    for byte in [23, 3, 3, 0x40, 0].into_iter().chain(std::iter::repeat(0)) {
+        if below.write_vectored(&[IoSlice::new(&[byte])], &within(10)).is_err() {
+            break;
+        }
+        let gone = below.read(&mut [0; 1000], &Limit::stall(Duration::from_millis(20)));
+        if !gone.is_err_and(|error| error.is_timeout()) {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(5), "the server waits on");
+    }
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
 // Volume.
 
 #[test]

@@ -76,10 +76,11 @@ fn listener(address: impl ToSocketAddrs) -> Result<Listener> {
 }
 
 impl HttpServer {
-    /// Listens on an address, with the default parameters, and has requests answered by a closure. The
-    /// first address that can be listened on is taken, where the text stands for several.
+    /// Listens on an address, with the default parameters, and has requests answered by a closure.
+    /// The first address that can be listened on is taken, where the text stands for several.
     ///
-    /// Connections are accepted by the system from now on, and served once the server [runs](Self::run).
+    /// Connections are accepted by the system from now on, and served once the server
+    /// [runs](Self::run).
     pub fn bind<F>(address: impl ToSocketAddrs, handler: F) -> Result<HttpServer>
     where
         F: Fn(&mut ServerRequest<'_>, &mut ServerResponse<'_>) -> Result<()> + Send + Sync + 'static,
@@ -133,13 +134,14 @@ impl HttpServer {
         HttpServer { core: Arc::new(Core::new(params, handler)), addresses: Vec::new(), started: false }
     }
 
-    /// Listens on this address too: on the first one that can be listened on, where the text stands for several.
+    /// Listens on this address too: on the first one that can be listened on, where the text stands
+    /// for several.
     pub fn listen(self, address: impl ToSocketAddrs) -> Result<HttpServer> {
         Ok(self.add_listener(listener(address)?))
     }
 
-    /// Listens on this address too, for `https`: connections speak TLS with the settings of this server's context.
-    /// They can be [reloaded](TlsContext::reload) while the server runs.
+    /// Listens on this address too, for `https`: connections speak TLS with the settings of this
+    /// server's context. They can be [reloaded](TlsContext::reload) while the server runs.
     ///
     /// The handshake is made on the connection's own thread, within the context's
     /// [time for it](crate::tls::TlsServerBuilder::handshake_timeout).
@@ -164,7 +166,8 @@ impl HttpServer {
         Ok(self.add_listener(listener))
     }
 
-    /// Listens here too. There may be several: TCP by IPv4 and IPv6, Unix sockets, some of them inherited.
+    /// Listens here too. There may be several: TCP by IPv4 and IPv6, Unix sockets, some of them
+    /// inherited.
     #[must_use]
     pub fn add_listener(mut self, listener: Listener) -> HttpServer {
         self.addresses.extend(listener.local_addr());
@@ -172,9 +175,9 @@ impl HttpServer {
         self
     }
 
-    /// Has connections looked at when they were accepted; those for which the filter says `false` are
-    /// closed at once. The filter runs on the thread that accepts, so it must not wait. `IllegalState` once the
-    /// server has started, or if there is a filter already.
+    /// Has connections looked at when they were accepted; those for which the filter says `false`
+    /// are closed at once. The filter runs on the thread that accepts, so it must not wait.
+    /// `IllegalState` once the server has started, or if there is a filter already.
     #[doc(alias = "setConnectionFilter")]
     pub fn set_connection_filter(
         &mut self,
@@ -210,8 +213,9 @@ impl HttpServer {
         place.set(value).map_err(|_| Error::illegal_state("that was set already"))
     }
 
-    /// Serves until the server is stopped by its [handle](Self::handle), then until the last connection has ended,
-    /// and returns. The listeners are closed by then. `IllegalState` the second time, or without a listener.
+    /// Serves until the server is stopped by its [handle](Self::handle), then until the last
+    /// connection has ended, and returns. The listeners are closed by then. `IllegalState` the
+    /// second time, or without a listener.
     pub fn run(&mut self) -> Result<()> {
         let own = self.begin()?;
         let core = self.core.clone();
@@ -276,8 +280,9 @@ impl HttpServer {
             .map_err(Error::from)
     }
 
-    /// Serves one connection on this thread, until it ends: for connections that come from elsewhere, and for tests
-    /// over [`pair`](crate::net::pair). It does not count among the server's connections.
+    /// Serves one connection on this thread, until it ends: for connections that come from
+    /// elsewhere, and for tests over [`pair`](crate::net::pair). It does not count among the
+    /// server's connections.
     ///
     /// ```
     /// use std::io::{Read, Write};

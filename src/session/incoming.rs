@@ -313,7 +313,12 @@ impl Incoming {
     /// The same where no content is due: a connection that ends without saying so under TLS is
     /// one that has ended. What is missing then is missing for all to see.
     fn fill_or_end(&mut self, out: &mut Outgoing, limit: &Limit) -> Result<usize> {
-        match self.fill(out, limit) {
+        // Bytes of a record are none of a head, so that they win no time by trickling in.
+        let mut limit = *limit;
+        if let (Some(stall), true) = (limit.stall, out.is_secure()) {
+            limit = limit.until(Deadline::after(stall));
+        }
+        match self.fill(out, &limit) {
             Err(error) if error.kind() == ErrorKind::Incomplete => Ok(0),
             filled => filled,
         }

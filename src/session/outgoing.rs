@@ -369,6 +369,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether there is a layer below that has bytes of its own.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.wire.as_ref().is_some_and(|wire| wire.stream().is_secure())
+    }
+
     /// Whether the last read took all there was at that moment, if it took less than it could.
     pub(crate) fn is_drained(&self) -> bool {
         self.wire.as_ref().is_none_or(|wire| wire.stream().is_drained())
