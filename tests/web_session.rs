@@ -928,6 +928,16 @@ fn too_many_sessions_are_refused_or_the_idlest_one_ends() {
     assert_eq!(manager.statistics().evicted, 1);
     assert_eq!(manager.count().unwrap(), 3);
 
+    // One whose client never came back goes before one that was idle for longer.
+    drop(find(&manager, &sessions[0].id()));
+    drop(find(&manager, &sessions[1].id()));
+    clock.advance(MINUTE);
+    let stranger = manager.new_session().unwrap();
+    assert!(sessions[0].is_valid() && sessions[1].is_valid());
+    clock.advance(MINUTE);
+    manager.new_session().unwrap();
+    assert!(sessions[0].is_valid() && sessions[1].is_valid() && !stranger.is_valid());
+
     // Sessions in use are not ended.
     let all: Vec<WebSession> = manager.session_ids().iter().map(|id| find(&manager, id).unwrap()).collect();
     assert_eq!(kind(manager.new_session()), ErrorKind::Store);

@@ -25,7 +25,8 @@ pub enum WhenFull {
     /// It is refused, with an error that a server answers with 503.
     #[default]
     Refuse,
-    /// One that has been idle for long, and is not in use, ends for it.
+    /// One that has been idle for long, and is not in use, ends for it; before others, one
+    /// whose client never came back.
     Evict,
 }
 
@@ -257,7 +258,7 @@ impl WebSessionManagerBuilder {
     /// session whose time is over, swept or not.
     #[must_use]
     pub fn sweep_every(mut self, interval: Option<Duration>) -> Self {
-        self.settings.sweep_every = interval.map(|interval| interval.max(Duration::from_millis(1)));
+        self.settings.sweep_every = interval.map(|interval| interval.max(SWEEP_AT_MOST));
         self
     }
 
@@ -350,7 +351,12 @@ impl WebSessionManagerBuilder {
             store,
             principals: Principals::default(),
         };
-        WebSessionManager::from_parts(Arc::new(core), table, self.settings)
+        let mut settings = self.settings;
+        if let (Some(_), Some(every), Some(timeout)) = (&core.store, settings.sweep_every, settings.timeout) {
+            // It tells the store of requests that take long, before their sessions are over there.
+            settings.sweep_every = Some(every.min(timeout / 2).max(SWEEP_AT_MOST));
+        }
+        WebSessionManager::from_parts(Arc::new(core), table, settings)
     }
 }
 
@@ -368,6 +374,7 @@ impl fmt::Debug for WebSessionManagerBuilder {
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// Listeners hear of an end within this time; a million sessions take a tenth of a second.
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
+const SWEEP_AT_MOST: Duration = Duration::from_millis(1);
 /// As long as a page's requests may be apart, so that their sessions need not be read again.
 const KEEP_IN_MEMORY: Duration = Duration::from_secs(60);
 const MAX_ATTRIBUTES: usize = 1024;

@@ -4,6 +4,7 @@
 //! An id that the manager does not know is never taken over from a client: a new session
 //! gets a new id, always. What is due now and then is in `sweep`.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicBool;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use super::builder::{Settings, WebSessionManagerBuilder, WhenFull};
 use super::clock::{NEVER, millis, span, span_or_never, time};
 use super::context::WebContext;
-use super::id::SessionId;
+use super::id::{SessionId, StoreKey};
 use super::listeners::{EndReason, Event, SessionAttributeListener, SessionListener};
 use super::remote::MOVES;
 use super::session::{VisitIs, WebSession};
@@ -290,15 +291,17 @@ impl WebSessionManager {
     #[doc(alias = "removeForUser")]
     pub fn end_all_of(&self, principal: &str) -> Result<usize> {
         let mut ended = 0;
-        for session in self.sessions_of(principal)? {
-            // Those who use it here hear of it at once, and not only when they ask the store.
-            let here = session.with_remote(|remote| remote.key.clone()).and_then(|key| self.0.held_as(&key));
+        let sessions = self.sessions_of(principal)?;
+        // Those who use one here hear of its end at once, and not only when they ask the store.
+        let here = if sessions.is_empty() { HashMap::new() } else { self.0.held() };
+        for session in sessions {
             match session.end_with(EndReason::Removed) {
                 Ok(()) => ended += 1,
                 Err(error) if error.kind() == ErrorKind::IllegalState => {}
                 Err(error) => return Err(error),
             }
-            if let Some(here) = here {
+            let key = session.with_remote(|remote| remote.key.clone());
+            if let Some(here) = key.and_then(|key| here.get(&key)) {
                 here.end(EndReason::Removed);
             }
         }
@@ -411,14 +414,7 @@ impl WebSessionManager {
                     return Ok(Some((live.shared.clone(), by_alias)));
                 }
                 Opened::Record(record) => {
-                    let Some(live) = live else {
-                        let shared = self.keep(id, core.session_of(id, key, record.clone()));
-                        if let Some(other) = shared {
-                            other.merge(record);
-                            return Ok(Some((other.shared.clone(), by_alias)));
-                        }
-                        continue;
-                    };
+                    let live = live.unwrap_or_else(|| self.keep(id, core.shell_of(id, key, &record)));
                     live.merge(record);
                     live.with_remote(|remote| remote.used = now);
                     return Ok(Some((live.shared.clone(), by_alias)));
@@ -446,13 +442,13 @@ impl WebSessionManager {
 
     /// Keeps a session that was read from the store in memory, unless another thread was
     /// faster: then that one's is the session.
-    fn keep(&self, id: SessionId, session: WebSession) -> Option<WebSession> {
+    fn keep(&self, id: SessionId, session: WebSession) -> WebSession {
         let kept = self.0.table.insert_or_get(&id, session.shared.clone());
         if Arc::ptr_eq(&kept, &session.shared) {
             self.0.core.counters.seen(self.0.table.len());
             self.start_sweeping();
         }
-        Some(WebSession::plain(kept))
+        WebSession::plain(kept)
     }
 
     /// A new session in the table.
@@ -538,13 +534,19 @@ impl Manager {
         }
     }
 
-    /// The session of this key, if it is in memory.
-    pub(super) fn held_as(&self, key: &super::id::StoreKey) -> Option<WebSession> {
-        let mut found = None;
-        let has_key =
-            |session: &Arc<Shared>| lock(&session.body).remote().is_some_and(|remote| remote.key == *key);
-        self.table.walk(has_key, |session| found = Some(WebSession::plain(session)));
-        found
+    /// The sessions that are in memory and in a store beyond the process, by their keys there.
+    pub(super) fn held(&self) -> HashMap<StoreKey, WebSession> {
+        let mut held = HashMap::new();
+        if self.core.store.is_some() {
+            let keep = |shared| {
+                let session = WebSession::plain(shared);
+                if let Some(key) = session.with_remote(|remote| remote.key.clone()) {
+                    held.insert(key, session);
+                }
+            };
+            self.table.walk(|_| true, keep);
+        }
+        held
     }
 
     pub(super) fn close(&self) -> Result<()> {

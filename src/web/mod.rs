@@ -1,4 +1,38 @@
-//! What stands on sessions: user sessions, forms, multipart bodies, event streams.
+//! What stands on sessions: web sessions, forms, multipart bodies, event streams.
+//!
+//! A [`WebSession`] is what the user of a browser has on this server, across requests and
+//! connections: attributes under an id that the browser keeps in a cookie. A
+//! [`WebSessionManager`] finds and makes them, tells [listeners](SessionListener), and keeps them
+//! in a store: in [memory](MemoryStore), in [files](FileStore), in Redis (feature `redis`), or
+//! in [one of your own](SessionStore).
+//!
+//! ```no_run
+//! use sessile::server::HttpServer;
+//! use sessile::web::{MemoryStore, WebSessionManager};
+//!
+//! let sessions = WebSessionManager::new(MemoryStore::new());
+//! let handler = sessions.wrap(|request, response, visitor| {
+//!     let session = visitor.session(request)?;
+//!     match request.path() {
+//!         "/sign-in" => {
+//!             // Look at the password first. Then nobody else may know the id:
+//!             session.rotate_id()?;
+//!             session.set_principal(Some("ann"))?;
+//!             response.redirect("/")
+//!         }
+//!         "/sign-out" => {
+//!             session.invalidate()?;
+//!             response.redirect("/")
+//!         }
+//!         _ => {
+//!             let visits = session.update("visits", |n: Option<u64>| Some(n.unwrap_or(0) + 1))?;
+//!             response.send_buffer(format!("visit {visits:?}").as_bytes())
+//!         }
+//!     }
+//! });
+//! HttpServer::bind("127.0.0.1:8080", handler)?.run()
+//! # ; Ok::<(), sessile::Error>(())
+//! ```
 
 mod attributes;
 mod builder;

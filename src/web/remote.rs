@@ -137,6 +137,18 @@ impl Core {
         key: StoreKey,
         record: SessionRecord,
     ) -> WebSession {
+        let session = self.shell_of(id, key, &record);
+        session.merge(record);
+        session
+    }
+
+    /// The session that a record is of, with nothing in it: for [`WebSession::merge`].
+    pub(crate) fn shell_of(
+        self: &Arc<Core>,
+        id: SessionId,
+        key: StoreKey,
+        record: &SessionRecord,
+    ) -> WebSession {
         let session = Shared::new(self, id, millis(record.created), record.client_address);
         session.joined.store(true, Relaxed);
         session.state.touch(millis(record.last_accessed));
@@ -144,9 +156,7 @@ impl Core {
         if let Some(remote) = lock(&session.body).remote() {
             remote.stored = true;
         }
-        let session = WebSession::plain(Arc::new(session));
-        session.merge(record);
-        session
+        WebSession::plain(Arc::new(session))
     }
 }
 

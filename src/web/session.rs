@@ -181,6 +181,7 @@ impl WebSession {
 
     /// The address of the client whose request made the session. It works after the end,
     /// too.
+    #[doc(alias = "clientAddress")]
     pub fn client_address(&self) -> Option<IpAddr> {
         self.shared.client_address
     }

@@ -99,9 +99,10 @@ impl Manager {
             if over.is_empty() {
                 return Ok(sweep);
             }
+            let mut held = self.held();
             for (key, record) in over {
                 let session =
-                    self.held_as(&key).unwrap_or_else(|| self.core.session_of(key.stand_in(), key, record));
+                    held.remove(&key).unwrap_or_else(|| self.core.session_of(key.stand_in(), key, record));
                 sweep.ended += usize::from(session.end(EndReason::Expired));
             }
         }
@@ -192,19 +193,26 @@ impl Evictor {
     }
 
     fn refill(&self, table: &Table, core: &Arc<Core>) {
+        let now = core.now();
         let mut candidates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
         candidates.shard = table.sample(candidates.shard, SAMPLE, |session| {
             if session.state.look() == Look::Idle && Arc::ptr_eq(&session.core, core) {
-                found.push((session.state.last_accessed(), Arc::downgrade(session)));
+                let accessed = session.state.last_accessed();
+                // Whoever floods a server with requests never shows an id: those go first.
+                let joined = session.joined.load(Relaxed) || now.saturating_sub(accessed) < MAY_STILL_JOIN;
+                found.push((joined, accessed, Arc::downgrade(session)));
             }
         });
-        found.sort_unstable_by_key(|(accessed, _)| std::cmp::Reverse(*accessed));
+        found.sort_unstable_by_key(|(joined, accessed, _)| std::cmp::Reverse((*joined, *accessed)));
         let kept = found.len().div_ceil(KEPT_OF);
-        candidates.sessions = found.split_off(found.len() - kept);
+        let kept = found.split_off(found.len() - kept);
+        candidates.sessions = kept.into_iter().map(|(_, accessed, session)| (accessed, session)).collect();
     }
 }
 
+/// For how long a client may take to come back for the first time, in milliseconds.
+const MAY_STILL_JOIN: u64 = 30_000;
 /// How many sessions are looked at to find those that were idle for long, and which part of
 /// them is then ended before others are looked at.
 const SAMPLE: usize = 4096;

@@ -18,6 +18,7 @@ need nginx nginx-light
 need openssl openssl
 need /usr/bin/python3 python3
 need chromium chromium
+need redis-server redis-server
 need chromedriver chromium-driver
 module requests python3-requests
 module websockets python3-websockets
