@@ -102,7 +102,9 @@ impl Cookie {
             "expires" => self.expires = date::parse_cookie_date(value).or(self.expires),
             "max-age" => self.max_age = parse_max_age(value).or(self.max_age),
             "domain" if !value.is_empty() => {
-                self.domain = Some(value.strip_prefix('.').unwrap_or(value).to_ascii_lowercase());
+                // A dot alone names no domain (RFC 6265, 5.3, step 6).
+                let domain = value.strip_prefix('.').unwrap_or(value);
+                self.domain = (!domain.is_empty()).then(|| domain.to_ascii_lowercase());
             }
             // Anything else means the default path, which depends on the request.
             "path" => self.path = value.starts_with('/').then(|| value.to_owned()),
@@ -488,6 +490,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(cookie.domain(), Some("example.com"));
+        for nowhere in ["a=b; Domain=.", "a=b; Domain=", "a=b; Domain=c.d; Domain=."] {
+            assert_eq!(Cookie::parse(nowhere).unwrap().domain(), None, "{nowhere}");
+        }
         assert_eq!(cookie.path(), Some("/two"));
         assert!(cookie.secure() && cookie.http_only());
         assert_eq!(cookie.same_site(), Some(SameSite::Strict));
