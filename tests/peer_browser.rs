@@ -8,13 +8,16 @@ mod browser;
 mod programs;
 #[path = "support/server.rs"]
 mod support;
+#[cfg(feature = "tls")]
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use browser::Browser;
-use programs::Serve;
+use programs::{Folder, Serve};
 use sessile::Result;
 use sessile::message::{Request, Response, StatusCode};
 use sessile::server::{HttpServerParams, ServerResponse};
@@ -48,6 +51,23 @@ fn the_page_of_serve_talks_to_ws_until_the_server_stops() {
     assert!(serve.signal("TERM").success());
     assert!(start.elapsed() < Duration::from_secs(10), "the browser said goodbye");
     assert!(lines(&mut browser, 4).ends_with("|closed: 1001 the server stops"));
+}
+
+#[test]
+#[cfg(feature = "tls")]
+#[ignore = "needs chromium"]
+fn the_page_of_serve_talks_to_ws_under_tls() {
+    let folder = Folder::new();
+    let issued = tls::Authority::new("an authority").server(&["127.0.0.1"]);
+    let certificate = folder.file("server.pem", issued.pem.as_bytes());
+    let key = folder.file("server.key", issued.key.as_bytes());
+    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    assert!(serve.url("/").starts_with("https://"));
+    let mut browser = Browser::start();
+    browser.open(&serve.url("/"));
+    browser.enter("#chat input", "geheim");
+    assert_eq!(lines(&mut browser, 1), "geheim");
+    assert_eq!(browser.run(CHECKS), "4321 genug true");
 }
 
 /// A page that says what comes, and sends what is typed.

@@ -1,10 +1,13 @@
 //! WebSockets over sessions: the handshake on a connection, and what comes behind it.
 
 #![cfg(feature = "websocket")]
-#![allow(clippy::unwrap_used)] // in the helpers of tests too
+#![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
 #[path = "support/server.rs"]
 mod support;
+#[cfg(feature = "tls")]
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,20 +21,51 @@ use sessile::server::HttpServerParams;
 use sessile::session::{
     HttpClientSession, HttpServerSession, ServerSession, ServerSessionParams, Session, Timeouts,
 };
+#[cfg(feature = "tls")]
+use sessile::tls::TlsStream;
 use sessile::websocket::{AcceptOptions, Message, Mode, WebSocket, WebSocketErrorKind, refuse};
 use sessile::{ErrorKind, Result};
 use support::Running;
 
-/// Two connected streams: in memory, where one state serves both directions, or TCP.
-fn streams(in_memory: bool) -> (Stream, Stream) {
-    if in_memory {
+/// What a WebSocket stands on.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    /// A socket, whose directions have nothing to do with each other.
+    Tcp,
+    /// One state for both directions, without a socket to wait on.
+    Memory,
+    /// One state for both directions, over a socket.
+    #[cfg(feature = "tls")]
+    Tls,
+}
+
+const KINDS: &[Kind] = &[
+    Kind::Tcp,
+    Kind::Memory,
+    #[cfg(feature = "tls")]
+    Kind::Tls,
+];
+
+/// Two connected streams.
+fn streams(kind: Kind) -> (Stream, Stream) {
+    if let Kind::Memory = kind {
         let (near, far) = pair();
         return (Stream::custom(near), Stream::custom(far));
     }
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (far, _) = listener.accept().unwrap();
-    (Stream::Tcp(Socket::from_tcp(near).unwrap()), Stream::Tcp(Socket::from_tcp(far).unwrap()))
+    let (near, far) = (Socket::from_tcp(near).unwrap(), Socket::from_tcp(far).unwrap());
+    let (near, far) = (Stream::Tcp(near), Stream::Tcp(far));
+    #[cfg(feature = "tls")]
+    if let Kind::Tls = kind {
+        let authority = tls::Authority::new("an authority");
+        let serving = authority.server(&["localhost"]).serving();
+        let near = TlsStream::client(near, "localhost", &authority.trusting()).unwrap();
+        let far = TlsStream::server(far, &serving).unwrap();
+        return (Stream::Tls(Box::new(near)), Stream::Tls(Box::new(far)));
+    }
+    (near, far)
 }
 
 /// Accepts a WebSocket on a server session.
@@ -56,8 +90,8 @@ fn accept(stream: Stream, options: &AcceptOptions) -> Result<WebSocket> {
 }
 
 /// A client and a server that are connected.
-fn connected(in_memory: bool) -> (WebSocket, WebSocket) {
-    let (near, far) = streams(in_memory);
+fn connected(kind: Kind) -> (WebSocket, WebSocket) {
+    let (near, far) = streams(kind);
     let server = thread::spawn(move || accept(far, &AcceptOptions::new().with_protocol("chat")).unwrap());
     let mut session = HttpClientSession::with_stream(near).unwrap();
     let mut request = Request::get("/chat");
@@ -76,8 +110,8 @@ fn text(text: &str) -> Message {
 
 #[test]
 fn client_and_server_speak_over_their_sessions() {
-    for in_memory in [true, false] {
-        let (mut client, mut server) = connected(in_memory);
+    for &kind in KINDS {
+        let (mut client, mut server) = connected(kind);
         assert_eq!(
             (client.mode(), server.mode(), server.protocol()),
             (Mode::Client, Mode::Server, Some("chat"))
@@ -97,7 +131,7 @@ fn client_and_server_speak_over_their_sessions() {
 
 #[test]
 fn frames_right_behind_the_handshake_are_kept() {
-    let (near, mut far) = streams(false);
+    let (near, mut far) = streams(Kind::Tcp);
     let mut session = HttpClientSession::with_stream(near).unwrap();
     let server = thread::spawn(move || {
         let limit = sessile::net::Limit::none();
@@ -124,7 +158,7 @@ fn frames_right_behind_the_handshake_are_kept() {
 
 #[test]
 fn a_refusal_is_an_error_with_its_code_and_the_response() {
-    let (near, far) = streams(true);
+    let (near, far) = streams(Kind::Memory);
     let server = thread::spawn(move || accept(far, &AcceptOptions::new()).unwrap_err());
     let mut session = HttpClientSession::with_stream(near).unwrap();
     let mut request = Request::get("/");
@@ -183,7 +217,7 @@ fn a_session_and_its_handle_to_abort_are_free_of_the_web_socket() {
 
 #[test]
 fn an_idle_peer_answers_a_ping_and_one_that_is_gone_does_not() {
-    let (mut client, mut server) = connected(true);
+    let (mut client, mut server) = connected(Kind::Memory);
     server.set_timeouts(Timeouts::all(Duration::from_millis(50)));
     assert!(server.receive_message().unwrap_err().is_timeout());
     assert!(!server.awaits_pong());
@@ -201,7 +235,7 @@ fn an_idle_peer_answers_a_ping_and_one_that_is_gone_does_not() {
 #[test]
 fn pings_whose_answers_nobody_reads_hold_the_reader_no_longer_than_the_send_time_out() {
     for answer in [true, false] {
-        let (client, mut server) = connected(true);
+        let (client, mut server) = connected(Kind::Memory);
         server.set_timeouts(Timeouts::all(Duration::from_millis(200)));
         server.set_answer_pings(answer);
         let flood = thread::spawn(move || {
@@ -227,8 +261,8 @@ fn pings_whose_answers_nobody_reads_hold_the_reader_no_longer_than_the_send_time
 
 #[test]
 fn one_thread_sends_while_another_waits_for_a_message() {
-    for in_memory in [true, false] {
-        let (mut client, mut server) = connected(in_memory);
+    for &kind in KINDS {
+        let (mut client, mut server) = connected(kind);
         let sender = server.sender();
         let start = Instant::now();
         thread::scope(|scope| {
@@ -240,14 +274,47 @@ fn one_thread_sends_while_another_waits_for_a_message() {
             client.send_text("answer").unwrap();
             assert_eq!(reading.join().unwrap(), Some(text("answer")));
         });
-        assert!(start.elapsed() < Duration::from_secs(10), "{in_memory}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{kind:?}");
+    }
+}
+
+#[test]
+fn both_sides_send_more_than_the_connection_holds_and_read_at_the_same_time() {
+    const MESSAGES: usize = 16;
+    const LENGTH: usize = 1 << 20;
+    for &kind in KINDS {
+        let (client, server) = connected(kind);
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for mut socket in [client, server] {
+                socket.set_timeouts(Timeouts::all(Duration::from_secs(20)));
+                let sender = socket.sender();
+                let sending = scope.spawn(move || {
+                    for number in 0..MESSAGES {
+                        sender.send_binary(&vec![number as u8; LENGTH]).unwrap();
+                    }
+                });
+                scope.spawn(move || {
+                    for number in 0..MESSAGES {
+                        let Some(Message::Binary(bytes)) = socket.receive_message().unwrap() else {
+                            panic!("{kind:?}: no message {number}")
+                        };
+                        assert!(bytes == vec![number as u8; LENGTH], "{kind:?} {number}");
+                    }
+                    // Nothing can be sent behind a close.
+                    sending.join().unwrap();
+                    socket.close_handshake(Duration::from_secs(20)).unwrap();
+                });
+            }
+        });
+        assert!(start.elapsed() < Duration::from_secs(15), "{kind:?}: {:?}", start.elapsed());
     }
 }
 
 #[test]
 fn an_abort_ends_a_wait_and_a_time_out_loses_nothing() {
-    for in_memory in [true, false] {
-        let (client, mut server) = connected(in_memory);
+    for &kind in KINDS {
+        let (client, mut server) = connected(kind);
         let _senders = server.sender();
         server.set_timeouts(Timeouts::all(Duration::from_millis(50)));
         let start = Instant::now();
@@ -271,8 +338,8 @@ fn an_abort_ends_a_wait_and_a_time_out_loses_nothing() {
 
 #[test]
 fn the_close_handshake_keeps_its_limit() {
-    for in_memory in [true, false] {
-        let (mut client, server) = connected(in_memory);
+    for &kind in KINDS {
+        let (mut client, server) = connected(kind);
         let start = Instant::now();
         assert!(client.close_handshake(Duration::from_millis(80)).unwrap_err().is_timeout());
         let lasted = start.elapsed();
@@ -283,7 +350,7 @@ fn the_close_handshake_keeps_its_limit() {
 
 #[test]
 fn a_dropped_web_socket_closes_the_connection() {
-    let (client, mut server) = connected(false);
+    let (client, mut server) = connected(Kind::Tcp);
     let sender = client.sender();
     drop(client);
     let error = server.receive_message().unwrap_err();

@@ -75,7 +75,7 @@ pub use self::redis::RedisStore;
 pub use builder::{AddressCheck, WebSessionManagerBuilder, WhenFull};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use context::WebContext;
-pub use event_stream::{Event, EventReader, EventWriter, prepare_event_stream};
+pub use event_stream::{Event, EventReader, EventSource, EventWriter, prepare_event_stream};
 pub use file::FileStore;
 pub use form::{MultipartForm, PartHandler};
 pub use id::{SessionId, StoreKey};

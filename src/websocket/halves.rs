@@ -2,8 +2,9 @@
 //! written.
 //!
 //! A socket can do that by itself. Any other stream (TLS, a transport of the user's) has one
-//! state for both directions and stands behind a lock, which the reading half holds only
-//! while there is something to read. This is the one file of the module that knows streams.
+//! state for both directions and stands behind a lock. Neither half holds it for longer than a
+//! moment while it waits: a peer that takes nothing keeps nobody from reading what it says. This
+//! is the one file of the module that knows streams.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -130,7 +131,7 @@ impl Write for WriteHalf {
         let limit = self.control.send_limit();
         match &self.way {
             Way::Socket(_) => Ok(()),
-            Way::Shared(shared) => Ok(shared.take_turn().flush(&limit)?),
+            Way::Shared(shared) => Ok(shared.flush(&limit).map_err(|error| error.with_phase(Phase::Send))?),
         }
     }
 }
@@ -159,17 +160,46 @@ impl Shared {
 
     /// Writes, and lets out what the stream gathers. What can't leave in time is the next call's error.
     fn write(&self, parts: &[IoSlice<'_>], limit: &Limit) -> Result<usize> {
-        let mut stream = self.take_turn();
-        let n = stream.write_vectored(parts, limit)?;
-        match stream.flush(limit) {
+        let n = self.in_turns(limit, |stream, slice| stream.write_vectored(parts, slice))?;
+        match self.flush(limit) {
             Err(error) if !error.is_timeout() => Err(error),
             _ => Ok(n),
         }
     }
 
+    fn flush(&self, limit: &Limit) -> Result<()> {
+        loop {
+            let flushed = self.in_turns(limit, |stream, slice| {
+                if !stream.is_flushed() {
+                    stream.flush_some(slice)?;
+                }
+                Ok(stream.is_flushed())
+            })?;
+            if flushed {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does something that may have to wait, a little at a time, with the stream free in between.
+    fn in_turns<T>(
+        &self,
+        limit: &Limit,
+        mut act: impl FnMut(&mut Stream, &Limit) -> Result<T>,
+    ) -> Result<T> {
+        let end = end_of(limit)?;
+        loop {
+            let result = act(&mut self.take_turn(), &Limit::stall(SLICE));
+            match result {
+                Err(error) if error.is_timeout() && end.is_none_or(|end| Instant::now() < end) => {}
+                result => return result,
+            }
+        }
+    }
+
     /// Reads, and lets others write while there is nothing to read.
     fn read(&self, into: &mut [u8], limit: &Limit) -> Result<usize> {
-        let end = limit.remaining()?.and_then(|left| Instant::now().checked_add(left));
+        let end = end_of(limit)?;
         let mut looked = false;
         loop {
             {
@@ -192,11 +222,16 @@ impl Shared {
     }
 }
 
+/// When a call that begins now is to be over; `None` is never.
+fn end_of(limit: &Limit) -> Result<Option<Instant>> {
+    Ok(limit.remaining()?.and_then(|left| Instant::now().checked_add(left)))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How long a writer may have to wait for the stream while nothing comes.
+/// How long one half may have to wait for the stream while the other waits for the peer.
 const SLICE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Browser {
             Method::POST,
             "",
             &format!(
-                r#"{{"capabilities":{{"alwaysMatch":{{"timeouts":{{"script":30000}},"goog:chromeOptions":{{"args":[{}]}}}}}}}}"#,
+                r#"{{"capabilities":{{"alwaysMatch":{{"acceptInsecureCerts":true,"timeouts":{{"script":30000}},"goog:chromeOptions":{{"args":[{}]}}}}}}}}"#,
                 arguments.join(",")
             ),
         );

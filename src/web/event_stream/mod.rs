@@ -1,14 +1,16 @@
 //! Server-sent events (WHATWG HTML, section 9.2, "Server-sent events"): what an event is.
 //!
-//! The format alone: how events are written and read. Who sends them and who asks again when
-//! the connection is lost is elsewhere.
+//! How events are written and read is the format alone, over anything; `source` asks for them
+//! again when the connection is lost.
 
 mod reader;
+mod source;
 mod writer;
 
 use std::time::Duration;
 
 pub use reader::EventReader;
+pub use source::EventSource;
 pub use writer::{EventWriter, prepare_event_stream};
 
 use crate::{Error, Result};
