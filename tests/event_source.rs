@@ -88,10 +88,9 @@ fn a_lost_stream_goes_on_behind_the_last_event_that_came_whole() {
 
 #[test]
 fn the_server_says_how_long_to_wait() {
-    let (server, _ids) = answering(vec![
-        |response| stream(response, &[1], "retry: 80\n\n"),
-        |response| stream(response, &[2], "retry: x\n\n"),
-    ]);
+    let (server, _ids) = answering(vec![|response| stream(response, &[1], "retry: 80\n\n"), |response| {
+        stream(response, &[2], "retry: x\n\n")
+    }]);
     let mut events = source(&server).with_retry(Duration::from_secs(60));
     assert_eq!(events.retry(), Duration::from_secs(60));
     events.next_event().unwrap();
@@ -155,7 +154,10 @@ fn answers_that_are_no_events_are_errors_and_the_next_call_asks_again() {
     let mut events = source(&server).with_retry(Duration::from_millis(20)).with_limit(30);
     let start = Instant::now();
     let error = events.next_event().unwrap_err();
-    assert_eq!((error.kind(), error.status_hint()), (ErrorKind::Status, Some(StatusCode::SERVICE_UNAVAILABLE)));
+    assert_eq!(
+        (error.kind(), error.status_hint()),
+        (ErrorKind::Status, Some(StatusCode::SERVICE_UNAVAILABLE))
+    );
     assert_eq!(events.next_event().unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!(events.next_event().unwrap().unwrap().data(), "yes");
     assert!(start.elapsed() >= Duration::from_millis(40), "it waits before it asks again");
@@ -201,10 +203,9 @@ fn a_server_that_is_not_there_is_an_error_at_once_and_later_after_so_many_attemp
 
 #[test]
 fn an_abort_ends_the_wait_for_an_event_and_the_wait_before_asking_again() {
-    let (server, _ids) = answering(vec![
-        |response| stream(response, &[1], "retry: 60000\n\n"),
-        |response| stream(response, &[2], ""),
-    ]);
+    let (server, _ids) = answering(vec![|response| stream(response, &[1], "retry: 60000\n\n"), |response| {
+        stream(response, &[2], "")
+    }]);
     let mut events = source(&server);
     assert_eq!(events.next_event().unwrap().unwrap().data(), "event 1");
     aborted(events);

@@ -7,6 +7,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+#[allow(unreachable_pub)] // it is a library for the fuzz targets
 #[path = "../fuzz/src/lib.rs"]
 mod invariants;
 

@@ -187,12 +187,10 @@ pub fn websocket_frame(data: &[u8]) {
             assert_eq!(pieces.2.len(), whole.2.len());
         }
         let mut other = WebSocket::from_halves(io::Cursor::new(whole.2), io::sink(), peer);
-        let end = loop {
-            match other.receive_message() {
-                Ok(Some(_)) => panic!("nothing but pongs and a close is answered"),
-                Ok(None) => break None,
-                Err(error) => break WebSocketErrorKind::of(&error),
-            }
+        let end = match other.receive_message() {
+            Ok(Some(_)) => panic!("nothing but pongs and a close is answered"),
+            Ok(None) => None,
+            Err(error) => WebSocketErrorKind::of(&error),
         };
         assert!(matches!(end, None | Some(WebSocketErrorKind::NotClosed)), "{end:?}");
     }

@@ -182,11 +182,7 @@ impl Shared {
     }
 
     /// Does something that may have to wait, a little at a time, with the stream free in between.
-    fn in_turns<T>(
-        &self,
-        limit: &Limit,
-        mut act: impl FnMut(&mut Stream, &Limit) -> Result<T>,
-    ) -> Result<T> {
+    fn in_turns<T>(&self, limit: &Limit, mut act: impl FnMut(&mut Stream, &Limit) -> Result<T>) -> Result<T> {
         let end = end_of(limit)?;
         loop {
             let result = act(&mut self.take_turn(), &Limit::stall(SLICE));

@@ -299,6 +299,7 @@ fn is_loss(error: &Error) -> bool {
 
 /// How long to wait after so many failures in a row.
 fn delay(retry: Duration, failures: u32) -> Duration {
+    let retry = retry.max(SHORTEST);
     let doubled = retry.saturating_mul(2_u32.saturating_pow(failures));
     doubled.min(LONGEST.max(retry))
 }
@@ -323,6 +324,9 @@ fn pause(abort: &AbortHandle, time: Duration) -> Result<()> {
 
 /// "A few seconds", says the standard; it is what browsers wait.
 const RETRY: Duration = Duration::from_secs(3);
+/// The shortest wait, whatever the server wants: one that ends each stream at once is not asked
+/// without a pause.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// With the waits between them some three minutes: a server may be restarted.
 const ATTEMPTS: u32 = 10;
 /// The longest wait, unless the server wants a longer one.
