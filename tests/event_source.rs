@@ -72,7 +72,7 @@ fn a_lost_stream_goes_on_behind_the_last_event_that_came_whole() {
         // The connection breaks off inside of a chunk.
         |response| {
             stream(response, &[4], "")?;
-            Err(sessile::Error::illegal_state("the handler fails"))
+            Err(sessile::Error::new(sessile::ErrorKind::IllegalState, "the handler fails"))
         },
         |response| stream(response, &[5], "id\n\n"),
     ]);
