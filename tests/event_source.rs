@@ -154,10 +154,7 @@ fn answers_that_are_no_events_are_errors_and_the_next_call_asks_again() {
     let mut events = source(&server).with_retry(Duration::from_millis(20)).with_limit(30);
     let start = Instant::now();
     let error = events.next_event().unwrap_err();
-    assert_eq!(
-        (error.kind(), error.status_hint()),
-        (ErrorKind::Status, Some(StatusCode::SERVICE_UNAVAILABLE))
-    );
+    assert_eq!((error.kind(), error.status()), (ErrorKind::Status, Some(StatusCode::SERVICE_UNAVAILABLE)));
     assert_eq!(events.next_event().unwrap_err().kind(), ErrorKind::Unsupported);
     assert_eq!(events.next_event().unwrap().unwrap().data(), "yes");
     assert!(start.elapsed() >= Duration::from_millis(40), "it waits before it asks again");
