@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::net::{AbortHandle, Deadline, Limit, Socket, Stream};
+use crate::net::{AbortHandle, Deadline, Limit, Readiness, Socket, Stream};
 use crate::session::{Detached, Timeouts};
 use crate::{Phase, Result};
 
@@ -202,7 +202,8 @@ impl Shared {
                 let mut stream = self.take_turn();
                 // Bytes in the socket need not be enough to read any: of a TLS record they may
                 // be half. So this waits a little, and not with the lock for the other half.
-                if looked || self.socket.is_none() || stream.has_buffered() {
+                let there = looked || stream.has_buffered();
+                if self.socket.is_none() || (there && !awaits_taking(&mut stream)?) {
                     match stream.read(into, &Limit::stall(SLICE)) {
                         Err(error) if error.is_timeout() && end.is_none_or(|end| Instant::now() < end) => {}
                         result => return result,
@@ -216,6 +217,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Whether a read would wait for the peer to take what was written, which may itself be waiting
+/// for us to read.
+fn awaits_taking(stream: &mut Stream) -> Result<bool> {
+    Ok(!stream.is_flushed() && stream.peek_nowait()? == Readiness::Nothing)
 }
 
 /// When a call that begins now is to be over; `None` is never.
