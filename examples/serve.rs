@@ -130,9 +130,12 @@ impl<'a> Endpoint<'a> {
     /// The endpoint that a path names. A part of it may be percent-encoded, and is the same then.
     fn of(path: &'a str) -> Option<Endpoint<'a>> {
         let path = path.strip_prefix('/')?;
-        let (name, argument) = path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
-        // Most names are as they are.
-        Endpoint::named(name, argument).or_else(|| Endpoint::named(&decoded(name)?, argument))
+        // Most are one name, as it is.
+        Endpoint::named(path, None).or_else(|| {
+            let (name, argument) =
+                path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
+            Endpoint::named(&decoded(name)?, argument)
+        })
     }
 
     fn named(name: &str, argument: Option<&'a str>) -> Option<Endpoint<'a>> {
