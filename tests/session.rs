@@ -203,14 +203,30 @@ fn a_connection_that_the_server_closed_while_idle_is_not_used() {
     let mut session = client(&script);
     get(&mut session, "/").unwrap();
     heard.recv().unwrap();
-    // Looked at only when the last read is some time ago.
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_millis(20) {
-        std::thread::yield_now();
-    }
+    // Which is looked at for every request that could not be made again.
     let mut request = Request::post("/");
     request.set_content_length(2);
     session.send_request(&request).unwrap().write_all(b"hi").unwrap();
+    assert_eq!(receive(&mut session).unwrap().1, b"2");
+    script.thread.join().unwrap();
+}
+
+#[test]
+fn what_nobody_asked_for_is_the_answer_to_nothing() {
+    let (said, heard) = std::sync::mpsc::channel();
+    let script = script(vec![
+        act(move |peer| {
+            peer.head();
+            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1");
+            peer.say("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil");
+            said.send(()).unwrap();
+        }),
+        answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2"),
+    ]);
+    let mut session = client(&script);
+    get(&mut session, "/").unwrap();
+    heard.recv().unwrap();
+    session.send_request(&Request::post("/")).unwrap();
     assert_eq!(receive(&mut session).unwrap().1, b"2");
     script.thread.join().unwrap();
 }

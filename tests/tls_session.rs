@@ -872,6 +872,12 @@ fn a_handshake_that_stalls_is_over_in_the_connect_time_out() {
     let started = Instant::now();
     assert!(get(&mut session, "/").unwrap_err().is_timeout());
     assert!((145..600).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    // No read may stall for longer than any other may.
+    session.reset();
+    session.set_timeouts(Timeouts { receive: Duration::from_millis(150), ..Timeouts::default() });
+    let started = Instant::now();
+    assert!(get(&mut session, "/").unwrap_err().is_timeout());
+    assert!((145..600).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::proxy::ProxyConfig;
 use super::{ClientSession, HTTPS_PORT, Session};
 use crate::message::{Request, Response};
 use crate::net::tls::{Certificate, TlsContext, TlsSession, TlsStream};
-use crate::net::{ConnectOptions, Deadline, Limit, Resolve, Stream};
+use crate::net::{ConnectOptions, Limit, Resolve, Stream};
 use crate::{Phase, Result};
 
 /// A client session over TLS (`https`).
@@ -116,9 +116,9 @@ impl Layer for TlsLayer {
         Ok(Stream::Tls(Box::new(self.prepare(stream, peer)?)))
     }
 
-    fn establish(&self, stream: Stream, peer: Peer<'_>, deadline: Deadline) -> Result<Stream> {
+    fn establish(&self, stream: Stream, peer: Peer<'_>, limit: &Limit) -> Result<Stream> {
         let mut tls = self.prepare(stream, peer)?;
-        tls.begin(&Limit::from(deadline)).map_err(|error| error.with_phase(Phase::Handshake))?;
+        tls.begin(limit).map_err(|error| error.with_phase(Phase::Handshake))?;
         if !peer.is_proxy {
             lock(&self.0).session = tls.session();
         }

@@ -30,6 +30,11 @@ impl Within<'_> {
         Ok(Timeouts { total, ..self.timeouts })
     }
 
+    /// For a peer on the way that is waited for: what it may stall, and the time for all of it.
+    pub(super) fn limit(&self) -> Limit {
+        self.timeouts.receive_limit(self.deadline)
+    }
+
     /// A part of the way begins.
     pub(super) fn observe(&self, phase: Phase) {
         if let Some(observer) = self.observer {
@@ -80,14 +85,23 @@ pub(super) fn open(
     pre_authenticate(proxy, credentials.as_deref_mut(), &mut request)?;
     let mut session = HttpClientSession::to_proxy(dial()?, within.abort)?;
     let mut response = Response::new();
+    let mut reused = false;
     for _ in 0..ROUNDS {
         if !session.is_connected() || session.must_reconnect() {
             session = HttpClientSession::to_proxy(dial()?, within.abort)?;
+            reused = false;
         }
         // Each round has what the ones before have left.
         session.set_timeouts(within.timeouts()?);
-        session.send_request(&request).map_err(proxy_error)?;
-        session.receive_response(&mut response).map_err(proxy_error)?;
+        match ask(&mut session, &request, &mut response) {
+            // It closed behind its challenge without saying so.
+            Err(error) if reused && error.kind() == ErrorKind::NoMessage => {
+                session.connection_mut().close();
+                continue;
+            }
+            asked => asked.map_err(proxy_error)?,
+        }
+        reused = true;
         if response.status().is_success() {
             let (mut stream, early) = session.detach_socket()?.into_parts();
             stream.attach_abort(within.abort)?;
@@ -113,6 +127,11 @@ pub(super) fn open(
         session.connection_mut().body_reader().skip().map_err(proxy_error)?;
     }
     Err(refusal(&response))
+}
+
+fn ask(session: &mut HttpClientSession, request: &Request, response: &mut Response) -> Result<()> {
+    session.send_request(request)?;
+    session.receive_response(response).map(drop)
 }
 
 /// The error for a proxy that answers a `CONNECT` with this.

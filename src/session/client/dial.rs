@@ -13,7 +13,7 @@ use super::super::timeouts::limited;
 use super::super::{HTTP_PORT, socks, tunnel};
 use super::host_with_port;
 use crate::auth::HttpCredentials;
-use crate::net::{self, ConnectOptions, Deadline, Resolve, Stream, SystemResolver};
+use crate::net::{self, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
 use crate::{Phase, Result};
 
 /// What stands between a connected stream and the session, where that is not nothing: TLS.
@@ -29,9 +29,9 @@ pub(crate) trait Layer: Send + fmt::Debug {
     #[cfg_attr(not(feature = "_tls"), allow(dead_code, reason = "TLS is the only layer"))]
     fn begin(&self, stream: Stream, peer: Peer<'_>) -> Result<Stream>;
 
-    /// Turns a stream that is connected to this peer into the one that HTTP is spoken on, by the
-    /// deadline. What stops calls on the stream stops this one too. Errors say their phase.
-    fn establish(&self, stream: Stream, peer: Peer<'_>, deadline: Deadline) -> Result<Stream>;
+    /// Turns a stream that is connected to this peer into the one that HTTP is spoken on, within the
+    /// limit. What stops calls on the stream stops this one too. Errors say their phase.
+    fn establish(&self, stream: Stream, peer: Peer<'_>, limit: &Limit) -> Result<Stream>;
 }
 
 /// Whom a layer is put up with.
@@ -127,7 +127,7 @@ impl Dialer {
         match &self.layer {
             Some(layer) => {
                 within.observe(Phase::Handshake);
-                layer.establish(stream, peer, within.deadline)
+                layer.establish(stream, peer, &within.limit())
             }
             None => Ok(stream),
         }
@@ -161,8 +161,7 @@ impl Dialer {
             (!self.proxy.username().is_empty()).then(|| (self.proxy.username(), self.proxy.password()));
         let mut stream = self.connect(self.proxy.host(), self.proxy.port(), within)?;
         within.observe(Phase::Proxy);
-        let limit = within.timeouts.receive_limit(within.deadline);
-        socks::connect(&mut stream, target, login, &limit)?;
+        socks::connect(&mut stream, target, login, &within.limit())?;
         Ok(stream)
     }
 
@@ -174,8 +173,8 @@ impl Dialer {
                 within.observe(Phase::Handshake);
                 let peer = Peer { host, port, is_proxy: true };
                 match &self.layer {
-                    Some(layer) => layer.establish(stream, peer, within.deadline),
-                    None => proxy_layer()?.establish(stream, peer, within.deadline),
+                    Some(layer) => layer.establish(stream, peer, &within.limit()),
+                    None => proxy_layer()?.establish(stream, peer, &within.limit()),
                 }
             }
             _ => Ok(stream),

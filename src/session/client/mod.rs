@@ -34,8 +34,10 @@ use crate::{Error, ErrorKind, Phase, Result};
 const DRAIN: u64 = 64 * 1024;
 const DRAIN_TIME: Duration = Duration::from_millis(100);
 
-/// A connection whose last read emptied the socket less than this ago is reused without a look.
-const FRESH: Duration = Duration::from_millis(10);
+/// A connection whose last read emptied the socket less than this ago is reused without a look: what
+/// comes in that time could as well come right behind the look. But never for a request that could
+/// not be made again.
+const FRESH: Duration = Duration::from_millis(1);
 
 /// When a request that was lost on a reused connection is made once more.
 ///
@@ -369,7 +371,7 @@ impl HttpClientSession {
     }
 
     /// Settles the last exchange and looks whether its connection can serve another.
-    fn reuse(&mut self) -> bool {
+    fn reuse(&mut self, method: &Method) -> bool {
         if !self.connection.is_connected() {
             return false;
         }
@@ -391,7 +393,7 @@ impl HttpClientSession {
             return false;
         }
         let fresh = self.connection.input.drained && now.saturating_duration_since(since) < FRESH;
-        if fresh || self.connection.is_reusable() {
+        if fresh && method.is_idempotent() || self.connection.is_reusable() {
             return true;
         }
         log::debug!("closing the connection: the server has closed it, or sent what nobody asked for");
@@ -408,7 +410,7 @@ impl HttpClientSession {
         out.deadline = total;
         input.track_reads = true;
         let served = self.idle_since().is_some();
-        let mut reused = self.reuse();
+        let mut reused = self.reuse(request.method());
         self.exchange.state = State::Idle;
         if self.needs_tunnel(request, reused) {
             reused = false;
@@ -784,7 +786,8 @@ impl HttpClientSession {
         self.exchange.state = State::Idle;
         if let Some(layer) = &self.dialer.layer {
             let peer = Peer { host: &self.host, port: self.port, is_proxy: false };
-            stream = layer.establish(stream, peer, deadline)?;
+            let limit = self.connection.timeouts().receive_limit(deadline);
+            stream = layer.establish(stream, peer, &limit)?;
         }
         self.connection.attach_socket(stream)?;
         self.tunnelled = true;
@@ -1063,7 +1066,7 @@ mod tests {
 
     /// Hands on what comes first, and says what it was asked for.
     #[derive(Debug)]
-    struct Handing(std::sync::mpsc::Sender<(String, u16, Deadline, Pipe)>);
+    struct Handing(std::sync::mpsc::Sender<(String, u16, Limit, Pipe)>);
 
     impl Layer for Handing {
         fn default_port(&self) -> u16 {
@@ -1078,13 +1081,12 @@ mod tests {
             Ok(stream)
         }
 
-        fn establish(&self, mut stream: Stream, peer: Peer<'_>, deadline: Deadline) -> Result<Stream> {
+        fn establish(&self, mut stream: Stream, peer: Peer<'_>, limit: &Limit) -> Result<Stream> {
             let (near, mut far) = pair();
             let mut block = [0; 64];
-            let limit = Limit::stall(Duration::from_secs(5));
-            let n = stream.read(&mut block, &limit)?;
+            let n = stream.read(&mut block, &Limit::stall(Duration::from_secs(5)))?;
             far.write_all(&block[..n]).unwrap();
-            self.0.send((peer.host.to_owned(), peer.port, deadline, far)).unwrap();
+            self.0.send((peer.host.to_owned(), peer.port, *limit, far)).unwrap();
             Ok(Stream::custom(near))
         }
     }
@@ -1108,9 +1110,9 @@ mod tests {
         let mut response = Response::new();
         session.receive_response(&mut response).unwrap();
         assert_eq!(response.status(), StatusCode::NO_CONTENT);
-        let (host, asked_port, deadline, _far) = answers.recv().unwrap();
+        let (host, asked_port, limit, _far) = answers.recv().unwrap();
         assert_eq!((host.as_str(), asked_port), ("127.0.0.1", port));
-        assert!(deadline.remaining().unwrap().is_some_and(|left| left <= Duration::from_secs(30)));
+        assert!(limit.remaining().unwrap().is_some_and(|left| left <= Duration::from_secs(30)));
         peer.join().unwrap();
     }
 }
