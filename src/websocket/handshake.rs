@@ -16,8 +16,8 @@ use crate::{Error, Result, random};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origins {
-    /// Pages of the host that the request is for. Requests without `Origin`, which no
-    /// browser makes, are let in.
+    /// Pages of the host that the request is for; under TLS only those of `https`. Requests
+    /// without `Origin`, which no browser makes, are let in.
     #[default]
     SameHost,
     /// Pages of these origins, such as `https://example.com`; and requests without `Origin`.
@@ -76,8 +76,18 @@ impl AcceptOptions {
     /// Returns the subprotocol that was chosen. A refusal leaves the response as it was:
     /// [`refuse`] fills it in.
     pub fn accept(&self, request: &Request, response: &mut Response) -> Result<Option<String>> {
+        self.accept_over(false, request, response)
+    }
+
+    /// The same where it is known that the request came under TLS: then its own pages did, too.
+    pub(super) fn accept_over(
+        &self,
+        secure: bool,
+        request: &Request,
+        response: &mut Response,
+    ) -> Result<Option<String>> {
         let key = check_request(request)?;
-        self.check_origin(request.headers())?;
+        self.check_origin(request.headers(), secure)?;
         let protocol = self.choose(request.headers());
         response.set_status_and_reason(StatusCode::SWITCHING_PROTOCOLS);
         response.remove_content_length();
@@ -93,12 +103,13 @@ impl AcceptOptions {
         Ok(protocol.map(String::from))
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<()> {
+    fn check_origin(&self, headers: &HeaderMap, secure: bool) -> Result<()> {
         let mut origins = headers.get_all("Origin");
         let Some(origin) = origins.next() else { return Ok(()) };
         let allowed = match &self.origins {
             Origins::Any => true,
             Origins::Listed(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin)),
+            Origins::SameHost if secure && !origin.starts_with(b"https://") => false,
             Origins::SameHost => headers.get_bytes("Host").is_some_and(|host| is_of_host(origin, host)),
         };
         if allowed && origins.next().is_none() {
@@ -227,6 +238,10 @@ fn check_request(request: &Request) -> Result<&str> {
     if *request.method() != Method::GET || request.version() != Version::Http11 || !says_upgrade(headers) {
         return Err(NoHandshake.error("the request is no WebSocket handshake").with_status(upgrade));
     }
+    // What is behind the head would be taken for frames.
+    if headers.has("Transfer-Encoding") || !matches!(request.content_length(), Ok(None | Some(0))) {
+        return Err(NoHandshake.error("a handshake has no content").with_status(StatusCode::BAD_REQUEST));
+    }
     if !headers.has("Sec-WebSocket-Version") {
         return Err(NoVersion.error("the handshake names no version").with_status(StatusCode::BAD_REQUEST));
     }
@@ -328,11 +343,13 @@ mod tests {
     fn what_is_no_handshake_is_refused_with_poco_s_codes() {
         use WebSocketErrorKind::{NoHandshake, NoKey, NoVersion, UnsupportedVersion};
         type Case<'a> = (&'a [(&'a str, &'a str)], WebSocketErrorKind, u16, u16);
-        let cases: [Case<'_>; 12] = [
+        let cases: [Case<'_>; 14] = [
             (&[("Upgrade", "")], NoHandshake, 1, 426),
             (&[("Upgrade", "h2c")], NoHandshake, 1, 426),
             (&[("Connection", "")], NoHandshake, 1, 426),
             (&[("Connection", "close")], NoHandshake, 1, 426),
+            (&[("Content-Length", "8"), ("Expect", "100-continue")], NoHandshake, 1, 400),
+            (&[("Transfer-Encoding", "chunked")], NoHandshake, 1, 400),
             (&[("Sec-WebSocket-Version", "")], NoVersion, 2, 400),
             (&[("Sec-WebSocket-Version", "8")], UnsupportedVersion, 3, 426),
             (&[("Sec-WebSocket-Version", "13, 8")], UnsupportedVersion, 3, 426),
@@ -380,6 +397,11 @@ mod tests {
             let accepted = AcceptOptions::new().accept(&request, &mut Response::new()).is_ok();
             assert_eq!(accepted, same, "{origin} {host}");
         }
+        let under_tls = |origin| {
+            let request = request(&[("Origin", origin)]);
+            AcceptOptions::new().accept_over(true, &request, &mut Response::new()).is_ok()
+        };
+        assert!(under_tls("https://example.com:8080") && !under_tls("http://example.com:8080"));
         for origin in ["http://example.com", "http://evil.com", "null", "http://example.com:8080.evil.com"] {
             assert!(!accepted(AcceptOptions::new(), origin), "{origin}");
             assert!(accepted(AcceptOptions::new().with_origins(Origins::Any), origin));

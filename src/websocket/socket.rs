@@ -113,7 +113,7 @@ impl WebSocket {
         response: &mut ServerResponse<'_>,
         options: &AcceptOptions,
     ) -> Result<WebSocket> {
-        match options.accept(request.head(), response) {
+        match options.accept_over(request.is_secure(), request.head(), response) {
             Ok(protocol) => {
                 response.send()?;
                 Ok(WebSocket::new(request.detach()?, Mode::Server).with_protocol(protocol))
