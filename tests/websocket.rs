@@ -415,13 +415,13 @@ fn what_is_no_handshake_gets_its_status_and_says_what_would_do() {
         (400, format!("{upgrade}Sec-WebSocket-Version: 13\r\n")),
         (403, format!("{upgrade}{key}Sec-WebSocket-Version: 13\r\nOrigin: http://b\r\n")),
     ];
+    // One after the other on one connection: a refusal is an answer like others.
+    let mut client = server.connect();
     for (status, fields) in cases {
-        let mut client = server.connect();
         let answer = client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).answer();
         assert_eq!(answer.status, status, "{fields}");
         assert_eq!(answer.header("Sec-WebSocket-Version"), (status == 426).then_some("13"));
     }
-    let mut client = server.connect();
     client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}{key}Sec-WebSocket-Version: 13\r\n\r\n"));
     let mut head = [0; 129];
     client.stream.read_exact(&mut head).unwrap();

@@ -300,6 +300,10 @@ impl Conversation<'_> {
         if !self.session.is_connected() {
             return;
         }
+        // An answer that is whole stands, whatever failed behind it.
+        if self.session.is_answered() && !self.session.is_responding() {
+            return;
+        }
         if self.session.is_answered() && !self.session.take_back_response() {
             self.session.abandon_response();
             return;
