@@ -76,7 +76,7 @@ impl Call {
     /// Makes the call.
     pub(super) fn run(mut self) -> Result<AgentResponse> {
         let answer = self.last_answer()?;
-        let Answer { lease, mut response, flow, may_decode } = answer;
+        let Answer { lease, response, flow, may_decode } = answer;
         let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let pool = self.agent.pool.clone();
         let mut raw = Raw::new(lease, pool, self.link.take(), self.watch, flow);
@@ -84,13 +84,7 @@ impl Call {
             raw.finish_if_empty();
         }
         let decoded = may_decode && !raw.is_finished() && is_gzip(&response);
-        let body = if decoded {
-            response.headers_mut().remove("Content-Encoding");
-            response.headers_mut().remove("Content-Length");
-            self.agent.decoder(raw)
-        } else {
-            AgentBody::plain(raw)
-        };
+        let body = if decoded { self.agent.decoder(raw) } else { AgentBody::plain(raw) };
         let redirects = self.visited.into_iter().map(|(_, uri, _)| uri).collect();
         let most = self.agent.max_content;
         Ok(AgentResponse::new(response, self.order.uri, redirects, decoded, most, body))

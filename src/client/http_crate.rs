@@ -38,11 +38,19 @@ impl UserAgent {
 }
 
 impl AgentResponse {
-    /// The response in the `http` crate's types.
+    /// The response in the `http` crate's types. Where the content [is
+    /// decoded](AgentResponse::is_decoded), the fields that are about how it was sent are left out:
+    /// what has those types goes by them.
     #[cfg_attr(docsrs, doc(cfg(feature = "http")))]
     pub fn into_http(self) -> Result<http::Response<AgentBody>> {
+        let decoded = self.is_decoded();
         let (response, body) = self.into_parts();
-        Ok(http::Response::try_from(&response)?.map(|()| body))
+        let mut response = http::Response::try_from(&response)?;
+        if decoded {
+            response.headers_mut().remove(http::header::CONTENT_ENCODING);
+            response.headers_mut().remove(http::header::CONTENT_LENGTH);
+        }
+        Ok(response.map(|()| body))
     }
 }
 

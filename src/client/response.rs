@@ -61,8 +61,8 @@ impl AgentResponse {
         self.response.status()
     }
 
-    /// The fields. Without `Content-Length` and `Content-Encoding` where the content
-    /// [is decoded](AgentResponse::is_decoded).
+    /// The fields, as they were received: `Content-Length` and `Content-Encoding` are about the content
+    /// as it was sent, also where it [is decoded](AgentResponse::is_decoded).
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
