@@ -57,6 +57,26 @@ fn a_wrong_password_is_said_once() {
 }
 
 #[test]
+fn a_challenge_that_can_t_be_read_is_a_response_like_others() {
+    for challenge in [
+        "Digest realm=\"R\" nonce=\"abc\"",
+        "Digest realm=\"R\", nonce=\"junk",
+        "Digest realm=\"R\"",
+        "Digest realm=\"R\", nonce=\"n\", algorithm=ROT13",
+        "NTLM AAAA",
+        "=",
+    ] {
+        let origin = Origin::serving(move |_, stream| {
+            answer(stream, &format!("401 Unauthorized\r\nWWW-Authenticate: {challenge}"), b"who?")
+        });
+        let user = Authentication::new("Aladdin", "open sesame").in_the_clear(true);
+        let response = UserAgent::new().get(origin.url("/")).authentication(user).send().unwrap();
+        assert_eq!(response.status().as_u16(), 401, "{challenge}");
+        assert_eq!(response.read_to_string().unwrap(), "who?", "{challenge}");
+    }
+}
+
+#[test]
 fn a_uri_names_the_user_and_what_is_reported_does_not() {
     let origin = basic();
     let url = origin.url("/x").replace("//", "//Aladdin:open%20sesame@");

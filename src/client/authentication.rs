@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use crate::auth::{AuthScheme, BasicCredentials, BearerCredentials, HttpCredentials};
 use crate::message::{Origin, Request, Response, Uri};
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// A user, and how servers are told who that is.
 ///
@@ -197,7 +197,7 @@ impl Authentication {
             servers.push(server);
         }
         match answer {
-            Err(error) if error.kind() == ErrorKind::NotAuthenticated => {
+            Err(error) if is_unanswerable(&error) => {
                 log::debug!("the challenge of {origin} is not answered: {error}");
                 Ok(None)
             }
@@ -223,6 +223,12 @@ impl Authentication {
 }
 
 type Servers = Vec<(Origin, HttpCredentials)>;
+
+/// Whether it is the challenge that is to blame, or who made it refuses us: its response came whole,
+/// and is whose request it was.
+fn is_unanswerable(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotAuthenticated | ErrorKind::Malformed | ErrorKind::Unsupported)
+}
 
 impl fmt::Debug for Authentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -817,16 +817,19 @@ impl HttpClientSession {
         match credentials.proxy_authenticate(&mut self.exchange.asked, response) {
             Ok(Some(_)) => {}
             Ok(None) => return Ok(false),
-            // The proxy knows no such user: its response says so.
-            Err(error) if error.kind() == ErrorKind::NotAuthenticated => return Ok(false),
-            Err(error) => return Err(error),
+            // The proxy knows no such user, or makes no challenge that can be read: its response, which
+            // came whole, is the caller's.
+            Err(error) => {
+                log::debug!("the proxy's challenge is not answered: {error}");
+                return Ok(false);
+            }
         }
         let value = self.exchange.asked.headers().get_bytes("proxy-authorization");
         let (Some(value), false) = (value, self.exchange.replay.is_empty()) else { return Ok(false) };
         self.exchange.replay = with_field(&self.exchange.replay, "Proxy-Authorization", value)?;
         self.accept(response)?;
         self.exchange.state = State::Requested;
-        if !self.connection.settle(DRAIN, DRAIN_TIME) {
+        if !self.connection.settle(DRAIN, DRAIN_TIME) || !self.connection.is_reusable() {
             self.connect()?;
         }
         self.exchange.reused = false;
