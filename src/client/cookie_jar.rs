@@ -278,8 +278,26 @@ fn whose(host: &str, domain: Option<&str>) -> Option<(String, bool)> {
     if domain == host && (is_public(domain) || host.parse::<IpAddr>().is_ok()) {
         return Some((host.to_owned(), true));
     }
-    let allowed = is_within(host, domain) && !is_public(domain) && host.parse::<IpAddr>().is_err();
+    let allowed = is_within(host, domain)
+        && !is_public(domain)
+        && !reaches_strangers(host, domain)
+        && host.parse::<IpAddr>().is_err();
     allowed.then(|| (domain.to_owned(), false))
+}
+
+/// Whether a domain that the host is in has a public suffix between them: `amazonaws.com` is none,
+/// but `s3.amazonaws.com` is, and others have their names under it.
+#[cfg_attr(not(feature = "psl"), allow(unused_variables, reason = "there is no list then"))]
+fn reaches_strangers(host: &str, domain: &str) -> bool {
+    #[cfg(feature = "psl")]
+    {
+        let suffix = psl::suffix(host.as_bytes()).map_or(0, |suffix| suffix.as_bytes().len());
+        suffix > domain.len()
+    }
+    #[cfg(not(feature = "psl"))]
+    {
+        false
+    }
 }
 
 /// Whether this is a domain under which strangers have theirs: `com`, `co.uk`, `github.io`.
@@ -478,9 +496,14 @@ mod tests {
     #[cfg(feature = "psl")]
     #[test]
     fn public_suffixes_of_any_depth_have_no_cookies() {
-        for (host, domain) in
-            [("shop.co.uk", "co.uk"), ("me.github.io", "github.io"), ("a.b.kawasaki.jp", "b.kawasaki.jp")]
-        {
+        for (host, domain) in [
+            ("shop.co.uk", "co.uk"),
+            ("me.github.io", "github.io"),
+            ("a.b.kawasaki.jp", "b.kawasaki.jp"),
+            ("a.b.kawasaki.jp", "kawasaki.jp"),
+            ("b.kawasaki.jp", "kawasaki.jp"),
+            ("mine.s3.amazonaws.com", "amazonaws.com"),
+        ] {
             let (at, cookie) = (format!("http://{host}/"), format!("x=1; Domain={domain}"));
             assert!(!set(&mut Store::default(), &at, &cookie), "{domain}");
         }
