@@ -52,6 +52,7 @@ pub use lifecycle::{CloseReason, close_after_request, close_after_response};
 pub use limits::Limits;
 pub use parse::{parse_request, parse_response, parse_trailers, read_request, read_response};
 pub use scan::{Head, HeadKind, HeadScanner};
+pub(crate) use target::is_host;
 
 #[cfg(test)]
 mod tests;

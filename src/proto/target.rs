@@ -32,7 +32,7 @@ pub(super) fn check_target(method: &Method, target: &str) -> Result<()> {
 
 /// `uri-host [ ":" port ]`. Empty is valid too: a target without an authority (RFC 9110,
 /// 7.2).
-pub(super) fn is_host(value: &[u8]) -> bool {
+pub(crate) fn is_host(value: &[u8]) -> bool {
     // The usual case: a name or an IPv4 address as it is, and maybe a port.
     match behind_name(value) {
         [] => true,

@@ -75,6 +75,8 @@ fn write(out: &mut Vec<u8>, request: &Request, framing: Framing, additions: &Add
     }
     if !headers.has("host") {
         proto::write_field(out, "Host", additions.host.as_bytes())?;
+    } else if headers.get_all("host").count() > 1 || !headers.get_bytes("host").is_some_and(proto::is_host) {
+        return Err(Error::invalid_argument("the Host field is not one host, with its port or without"));
     }
     let close = !additions.keep_alive && !headers.has_token("connection", "close");
     let keep = additions.keep_alive && version == Version::Http10 && !headers.has("connection");
@@ -160,6 +162,29 @@ mod tests {
         let again = with_field(&with, "x-a", b"2").unwrap();
         assert_eq!(again, b"GET / HTTP/1.1\r\nHost: h\r\nx-a: 2\r\n\r\nbody\r\n\r\n");
         assert!(with_field(message, "X-A", b"1\r\n2").is_err());
+    }
+
+    #[test]
+    fn a_request_has_one_host_or_is_not_sent() {
+        let additions = Additions { host: "h", prefix: "", proxy_authorization: None, keep_alive: true };
+        for (hosts, good) in [
+            (&[][..], true),
+            (&["other:8080"], true),
+            (&[""], true),
+            (&["a", "a"], false),
+            (&["a b"], false),
+            (&["a/b"], false),
+            (&["u@a"], false),
+        ] {
+            let mut request = Request::get("/");
+            for host in hosts {
+                request.headers_mut().append("Host", host).unwrap();
+            }
+            let mut out = b"before".to_vec();
+            let written = write_head(&mut out, &request, Framing::None, &additions);
+            assert_eq!(written.is_ok(), good, "{hosts:?}");
+            assert_eq!(out == b"before", !good);
+        }
     }
 
     #[test]
