@@ -5,13 +5,14 @@
 //! really is: symbolic links may point around inside of the folder, but not out of it.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::extension::media_type;
 use super::file::{not_found, open};
 use super::{RequestHandler, ServerRequest, ServerResponse};
-use crate::Result;
 use crate::message::{Method, StatusCode, field};
+use crate::{Error, ErrorKind, Result};
 
 /// Serves the files below a folder: as a handler of its own, or asked by another one.
 ///
@@ -43,9 +44,16 @@ pub struct FileService {
 }
 
 impl FileService {
-    /// For the files below this folder, which must exist.
+    /// For the files below this folder. An error that names it, if there is none.
     pub fn new(root: impl AsRef<Path>) -> Result<FileService> {
-        let root = root.as_ref().canonicalize()?;
+        let path = root.as_ref();
+        let no_folder = |error: io::Error| {
+            Error::new(ErrorKind::Io, format!("{} can't be served", path.display())).with_source(error)
+        };
+        let root = path.canonicalize().map_err(no_folder)?;
+        if !root.is_dir() {
+            return Err(no_folder(io::Error::new(io::ErrorKind::NotADirectory, "it is no folder")));
+        }
         Ok(FileService { root, prefix: String::from("/"), index: Some(String::from("index.html")) })
     }
 
@@ -95,7 +103,8 @@ impl FileService {
             }
             // Links of a page in a folder are relative to the folder.
             Found::Folder => {
-                let location = format!("{}/", request.path());
+                let query = request.query().map_or(String::new(), |query| format!("?{query}"));
+                let location = format!("{}/{query}", request.path());
                 response.redirect_with(&location, StatusCode::MOVED_PERMANENTLY)
             }
         }
@@ -128,7 +137,7 @@ impl FileService {
     /// Where this really is, if that is in the folder.
     fn inside(&self, path: &Path) -> Result<PathBuf> {
         let real = path.canonicalize().map_err(|error| match error.kind() {
-            std::io::ErrorKind::PermissionDenied => not_found().with_status(StatusCode::FORBIDDEN),
+            io::ErrorKind::PermissionDenied => not_found().with_status(StatusCode::FORBIDDEN),
             _ => not_found(),
         })?;
         if real.starts_with(&self.root) { Ok(real) } else { Err(not_found()) }
