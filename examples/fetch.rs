@@ -11,7 +11,6 @@ mod args;
 #[path = "https/client.rs"]
 mod https;
 
-use std::error::Error as _;
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -57,19 +56,19 @@ usage: fetch [OPTIONS] URL...
 
 fn main() -> ExitCode {
     let started = Options::from_env().and_then(|options| {
-        let agent = options.agent().map_err(|error| in_one_line(&error))?;
+        let agent = options.agent().map_err(|error| args::with_causes(&error))?;
         Ok((options, agent))
     });
     let (options, agent) = match started {
         Ok(started) => started,
         Err(problem) => {
-            eprintln!("fetch: {problem}");
+            args::complain("fetch", &problem);
             return ExitCode::from(2);
         }
     };
     let mut status = fetch_all(Fetch { options: &options, agent: agent.clone(), file: None });
     if let Err(error) = options.save_cookies(&agent) {
-        eprintln!("fetch: {}", in_one_line(&error));
+        args::complain("fetch", &args::with_causes(&error));
         status = ExitCode::FAILURE;
     }
     status
@@ -86,11 +85,11 @@ fn fetch_all(mut fetch: Fetch<'_>) -> ExitCode {
                     return ExitCode::FAILURE;
                 }
                 Err(Failure::Output(error)) => {
-                    eprintln!("fetch: {url}: the body can't be written: {error}");
+                    args::complain("fetch", &format!("{url}: the body can't be written: {error}"));
                     return ExitCode::FAILURE;
                 }
                 Err(Failure::Fetch(error)) => {
-                    eprintln!("fetch: {url}: {}", in_one_line(&error));
+                    args::complain("fetch", &format!("{url}: {}", args::with_causes(&error)));
                     status = ExitCode::FAILURE;
                 }
             }
@@ -99,18 +98,16 @@ fn fetch_all(mut fetch: Fetch<'_>) -> ExitCode {
     status
 }
 
-/// An error with all its causes, for a line of its own.
-fn in_one_line(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
+/// A URL that can't be read, without the password that may be in it.
+fn without_password(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let authority = url[start..].split(['/', '?', '#']).next().unwrap_or_default();
+    match (url[start..].find(':'), authority.rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => {
+            format!("{}:***{}", &url[..start + colon], &url[start + at..])
         }
-        cause = error.source();
+        _ => url.to_owned(),
     }
-    text.replace(|c: char| c.is_control(), " ")
 }
 
 /// Why a URL was not fetched.
@@ -317,7 +314,9 @@ impl Options {
                     option => options.set(option, &mut args)?,
                 },
                 Arg::Word(url) => {
-                    let uri = Uri::parse(&url).map_err(|error| format!("{url}: {}", in_one_line(&error)))?;
+                    let uri = Uri::parse(&url).map_err(|error| {
+                        format!("{}: {}", without_password(&url), args::with_causes(&error))
+                    })?;
                     match uri.scheme() {
                         Scheme::Http | Scheme::HttpUnix => {}
                         Scheme::Https if Tls::AVAILABLE => {}
@@ -332,7 +331,7 @@ impl Options {
             }
         }
         if options.urls.is_empty() {
-            return Err(format!("no URL\n{USAGE}"));
+            return Err("no URL; fetch --help says what it needs".to_owned());
         }
         let requests = options.repeat.saturating_mul(options.urls.len() as u64);
         if matches!(options.content, Some(Source::Stdin)) && requests > 1 {
@@ -385,7 +384,7 @@ impl Options {
             "-x" => {
                 let url = args.value()?;
                 // The URL is not repeated: it may have a password.
-                self.proxy = Some(url.parse().map_err(|error| format!("-x: {}", in_one_line(&error)))?);
+                self.proxy = Some(url.parse().map_err(|error| format!("-x: {}", args::with_causes(&error)))?);
             }
             "--cacert" => self.tls.ca = Some(args.value()?),
             "--cert" => self.tls.cert = Some(args.value()?),
@@ -396,7 +395,7 @@ impl Options {
             "--compressed" if cfg!(feature = "gzip") => self.compressed = true,
             "--compressed" => return Err(format!("{option} needs the feature gzip")),
             "--help" => args::help(USAGE),
-            _ => return Err(format!("there is no option {option}\n{USAGE}")),
+            _ => return Err(format!("there is no option {option}; fetch --help has them all")),
         }
         Ok(())
     }

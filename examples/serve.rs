@@ -48,7 +48,7 @@ usage: serve [OPTIONS]
   --no-keep-alive              close after every response
   --max-body BYTES             larger request bodies get 413; 1 GiB
   --root DIR                   the folder that /file/ serves
-  --session-timeout SECS       inactivity after which a web session ends; 1800
+  --session-timeout SECS       inactivity after which a web session ends; 1800, 0 for never
   --session-store URL          where web sessions are kept: memory:, file:DIR, redis://HOST:PORT/";
 
 fn main() -> ExitCode {
@@ -56,14 +56,14 @@ fn main() -> ExitCode {
     let options = match options() {
         Ok(options) => options,
         Err(problem) => {
-            eprintln!("serve: {problem}");
+            args::complain("serve", &problem);
             return ExitCode::from(2);
         }
     };
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("serve: {error}");
+            args::complain("serve", &args::with_causes(&error));
             ExitCode::FAILURE
         }
     }
@@ -276,7 +276,7 @@ fn echo(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> R
     let mut out = response.send()?;
     copy(request, &mut out)?;
     for (name, value) in request.trailers().iter() {
-        out.set_trailer(name, &String::from_utf8_lossy(value))?;
+        out.append_trailer(name, value)?;
     }
     Ok(())
 }
@@ -393,7 +393,7 @@ struct Options {
     tls: Tls,
     root: Option<String>,
     store: String,
-    session_timeout: Duration,
+    session_timeout: Option<Duration>,
 }
 
 fn options() -> Result<Options, String> {
@@ -402,15 +402,21 @@ fn options() -> Result<Options, String> {
     let mut tls = Tls::default();
     let mut root = None;
     let mut store = "memory:".to_owned();
-    let mut session_timeout = Duration::from_secs(1800);
+    let mut session_timeout = Some(Duration::from_secs(1800));
     let mut args = Args::from_env();
     while let Some(arg) = args.next()? {
         let option = match arg {
             Arg::Option(option) => option,
-            Arg::Word(word) => return Err(format!("what is {word}?\n{USAGE}")),
+            Arg::Word(word) => return Err(format!("what is {word}? serve --help says what it knows")),
         };
         match &*option {
-            "--listen" => listen = args.value()?,
+            "--listen" => {
+                listen = args.value()?;
+                let port = listen.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+                if !matches!(port, Some(Ok(_))) {
+                    return Err(format!("--listen {listen}: that is no ADDR:PORT"));
+                }
+            }
             "--max-threads" => params = params.with_max_threads(args.parse()?),
             "--max-queued" => params = params.with_max_queued(args.parse()?),
             "--timeout" => params = params.with_timeout(args.seconds()?),
@@ -419,7 +425,9 @@ fn options() -> Result<Options, String> {
             "--no-keep-alive" => params = params.with_keep_alive(false),
             "--max-body" => params = params.with_max_content(args.parse()?),
             "--root" => root = Some(args.value()?),
-            "--session-timeout" => session_timeout = args.seconds()?,
+            "--session-timeout" => {
+                session_timeout = Some(args.seconds()?).filter(|timeout| !timeout.is_zero())
+            }
             "--session-store" => {
                 store = args.value()?;
                 match store.split_once(':') {
@@ -434,7 +442,7 @@ fn options() -> Result<Options, String> {
             "--tls-key" => tls.key = Some(args.value()?),
             "--tls-client-ca" => tls.client_ca = Some(args.value()?),
             "--help" => args::help(USAGE),
-            _ => return Err(format!("there is no option {option}\n{USAGE}")),
+            _ => return Err(format!("there is no option {option}; serve --help has them all")),
         }
     }
     tls.check()?;

@@ -7,11 +7,11 @@ mod programs;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use programs::{Folder, Serve, fetch, fetched, free_port, pattern, peak_memory, run};
+use programs::{Folder, Serve, example, fetch, fetched, free_port, pattern, peak_memory, run};
 
 const MIB: usize = 1 << 20;
 
@@ -134,9 +134,9 @@ fn echo_keeps_type_framing_and_trailers() {
     let answer = raw(
         &serve,
         b"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
-          5\r\nhello\r\n0\r\nX-One: 1\r\nX-Two: 2\r\n\r\n",
+          5\r\nhello\r\n0\r\nX-One: 1\r\nX-Two: 2\r\nx-one: 3\r\n\r\n",
     );
-    assert!(answer.ends_with("5\r\nhello\r\n0\r\nX-One: 1\r\nX-Two: 2\r\n\r\n"), "{answer}");
+    assert!(answer.ends_with("5\r\nhello\r\n0\r\nX-One: 1\r\nX-Two: 2\r\nx-one: 3\r\n\r\n"), "{answer}");
 }
 
 #[test]
@@ -376,6 +376,29 @@ fn wrong_command_lines_end_with_2() {
     ] {
         assert_eq!(run(&mut fetch(arguments)).status.code(), Some(2), "{arguments:?}");
     }
+    for url in
+        ["http://u:s3cret@h:99999/", "ftp://u:s3cret@h/", "http://u:s3cret@h/a\nb", "http://u:a@s3cret@h/"]
+    {
+        let output = run(&mut fetch(&[url]));
+        assert_eq!(output.status.code(), Some(2), "{url}");
+        let said = error_line(&output);
+        assert!(!said.contains("s3cret"), "{said}");
+    }
+    for arguments in [
+        &["--listen", "127.0.0.1"][..],
+        &["--listen", "h:99999"],
+        &["--session-store", "cloud:"],
+        &["--max-threads", "many"],
+        &["word"],
+        &["--no-such\noption"],
+    ] {
+        let output = run(Command::new(example("serve")).args(arguments));
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1, "{arguments:?}");
+    }
+    let output = run(Command::new(example("serve")).args(["--root", "/no/such/folder"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/folder"));
 }
 
 #[test]

@@ -88,7 +88,9 @@ fn a_shutdown_finishes_what_runs_and_ends_what_is_idle() {
 #[test]
 fn a_shutdown_cuts_off_what_is_not_done_in_time() {
     let (outcome, outcomes) = mpsc::channel();
+    let (begin, begun) = mpsc::channel();
     let server = Running::with(HttpServerParams::new(), move |request, response| {
+        begin.send(()).unwrap();
         let mut text = String::new();
         let result = request.read_to_string(&mut text).map_err(sessile::Error::from);
         outcome.send(result.as_ref().map_err(|error| error.kind()).copied()).unwrap();
@@ -97,7 +99,7 @@ fn a_shutdown_cuts_off_what_is_not_done_in_time() {
     });
     let mut client = server.connect();
     client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n123");
-    until("it is being served", || server.handle.current_connections() == 1);
+    begun.recv().unwrap();
     let started = Instant::now();
     let report = server.handle.shutdown(Duration::from_millis(100));
     assert_eq!((report.finished, report.aborted), (0, 1));

@@ -1,6 +1,7 @@
 //! Command lines for the examples: `--name value`, `--name=value`, and words.
 
 use std::env;
+use std::error::Error;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::process;
@@ -71,6 +72,25 @@ impl Args {
         let seconds = self.parse()?;
         Duration::try_from_secs_f64(seconds).map_err(|error| format!("{} {seconds}: {error}", self.option))
     }
+}
+
+/// Says what is wrong, in one line: whatever was typed stays in it.
+pub(crate) fn complain(program: &str, problem: &str) {
+    eprintln!("{program}: {}", problem.replace(|c: char| c.is_control(), " "));
+}
+
+/// An error with all its causes.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// What `--help` is for.

@@ -32,7 +32,7 @@ impl Action {
 }
 
 /// The sessions of the site, in the store that a URL names.
-pub(crate) fn manager(store: &str, timeout: Duration) -> Result<WebSessionManager> {
+pub(crate) fn manager(store: &str, timeout: Option<Duration>) -> Result<WebSessionManager> {
     let builder = match store.split_once(':') {
         Some(("memory", _)) => WebSessionManager::builder(MemoryStore::new()),
         Some(("file", folder)) => WebSessionManager::builder(FileStore::open(folder)?),
@@ -40,7 +40,7 @@ pub(crate) fn manager(store: &str, timeout: Duration) -> Result<WebSessionManage
         Some(("redis" | "rediss", _)) => WebSessionManager::builder(RedisStore::open(store)?),
         _ => return Err(Error::new(ErrorKind::InvalidArgument, format!("{store} is no store"))),
     };
-    Ok(builder.timeout(Some(timeout)).sweep_every(Some(Duration::from_secs(3))).build())
+    Ok(builder.timeout(timeout).sweep_every(Some(Duration::from_secs(3))).build())
 }
 
 /// Does what is asked for.

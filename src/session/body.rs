@@ -374,8 +374,13 @@ impl<'a> BodyWriter<'a> {
     /// so on.
     #[doc(alias = "requestTrailer")]
     #[doc(alias = "responseTrailer")]
-    pub fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
-        lock(self.out).set_trailer(name, value)
+    pub fn set_trailer(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        lock(self.out).trailers_for(name)?.set(name, value)
+    }
+
+    /// Adds a trailer field, behind those of the same name: see [`set_trailer`](Self::set_trailer).
+    pub fn append_trailer(&mut self, name: &str, value: impl AsRef<[u8]>) -> Result<()> {
+        lock(self.out).trailers_for(name)?.append(name, value)
     }
 
     /// Whether the peer has answered with a refusal already, so that the rest is not sent.

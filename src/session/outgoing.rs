@@ -297,12 +297,12 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Sets a trailer field, if it may be one.
-    pub(crate) fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
+    /// The trailer fields, for one of this name, if it may be one.
+    pub(crate) fn trailers_for(&mut self, name: &str) -> Result<&mut HeaderMap> {
         if !proto::is_trailer_field(name) {
             return Err(Error::invalid_argument(format!("{name} can't be sent behind the content")));
         }
-        self.trailers.set(name, value)
+        Ok(&mut self.trailers)
     }
 
     /// Lets out all that was taken.

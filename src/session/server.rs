@@ -407,6 +407,11 @@ impl HttpServerSession {
         self.facts.answered
     }
 
+    /// Whether a response was begun and not ended.
+    pub(crate) fn is_responding(&mut self) -> bool {
+        self.connection.out_mut().is_sending()
+    }
+
     /// The status of the final response, if there was one.
     pub(crate) fn answered_with(&self) -> Option<StatusCode> {
         self.facts.status
@@ -689,7 +694,7 @@ impl ResponseSender<'_> {
     }
 
     pub(crate) fn set_trailer(&mut self, name: &str, value: &str) -> Result<()> {
-        lock(self.out).set_trailer(name, value)
+        lock(self.out).trailers_for(name)?.set(name, value)
     }
 }
 
