@@ -159,10 +159,10 @@ fn processor_time() -> Duration {
 }
 
 #[test]
-#[ignore = "takes a while, and means something in a release build only: 30 GiB"]
+#[ignore = "takes a while, and means something in a release build only"]
 fn a_form_takes_at_most_twice_the_processor_time_of_the_same_bytes() {
     const ROUNDS: usize = 5;
-    let length = 2 * GIB;
+    let length = if cfg!(debug_assertions) { 8 * MIB } else { GIB };
     let (spent, times) = mpsc::channel();
     let params = HttpServerParams::new().with_max_content(3 * GIB);
     let server = Running::with(params, move |request, response| {
@@ -195,5 +195,7 @@ fn a_form_takes_at_most_twice_the_processor_time_of_the_same_bytes() {
         seen[ROUNDS / 2]
     });
     eprintln!("as it is {plain:?}, as a form {form:?}, as a form with SHA-256 {hashed:?}");
-    assert!(form <= 2 * plain, "{form:?} for the form, {plain:?} for the bytes");
+    if !cfg!(debug_assertions) {
+        assert!(form <= 2 * plain, "{form:?} for the form, {plain:?} for the bytes");
+    }
 }
