@@ -3,16 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, Mutex};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use sessile::message::{Request, Response};
 use sessile::web::{
-    Applied, Changes, EndReason, EndedSession, FileStore, ManualClock, MemoryStore, Moved, Object, Opened,
-    Portable, SessionActivationListener, SessionEvent, SessionId, SessionListener, SessionRecord,
-    SessionStore, StoreKey, Value, ValueKind, Visit, WebContext, WebSession, WebSessionManager,
-    WebSessionManagerBuilder,
+    Applied, BindingEvent, Changes, EndReason, EndedSession, FileStore, ManualClock, MemoryStore, Moved,
+    Object, Opened, Portable, SessionActivationListener, SessionAttributeListener, SessionEvent, SessionId,
+    SessionListener, SessionRecord, SessionStore, StoreKey, Value, ValueKind, Visit, WebContext, WebSession,
+    WebSessionManager, WebSessionManagerBuilder,
 };
 use sessile::{Error, ErrorKind, Result};
 
@@ -22,11 +22,18 @@ struct Far {
     store: Box<dyn SessionStore>,
     cut: AtomicBool,
     calls: AtomicUsize,
+    /// Where the next session that is made waits, twice.
+    gate: Mutex<Option<Arc<Barrier>>>,
 }
 
 impl Far {
     fn new(store: impl SessionStore) -> Arc<Far> {
-        Arc::new(Far { store: Box::new(store), cut: AtomicBool::new(false), calls: AtomicUsize::new(0) })
+        Arc::new(Far {
+            store: Box::new(store),
+            cut: AtomicBool::new(false),
+            calls: AtomicUsize::new(0),
+            gate: Mutex::default(),
+        })
     }
 
     fn call(&self) -> Result<&dyn SessionStore> {
@@ -44,6 +51,11 @@ impl Far {
 
 impl SessionStore for Far {
     fn create(&self, key: &StoreKey, record: &SessionRecord) -> Result<bool> {
+        let gate = self.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.wait();
+            gate.wait();
+        }
         self.call()?.create(key, record)
     }
     fn open(&self, key: &StoreKey, known: u64, now: SystemTime, access: bool) -> Result<Opened> {
@@ -199,6 +211,10 @@ fn rules(store: &dyn SessionStore) {
     assert!(
         matches!(store.open(&one, 3, later, false).unwrap(), Opened::Record(record) if record.last_accessed == later)
     );
+    // One that is older than what is known is news, too: the store lost changes.
+    assert!(
+        matches!(store.open(&one, 9, later, false).unwrap(), Opened::Record(record) if record.version == 4)
+    );
     // An access is no change: it takes no version, and a change is no access.
     assert_eq!(store.apply(&one, &setting("d", "4")).unwrap(), Applied::Done(5));
     assert_eq!(read(store, &one).last_accessed, later);
@@ -258,12 +274,12 @@ fn rules(store: &dyn SessionStore) {
     changes.timeout = Some(None);
     store.apply(&four, &changes).unwrap();
     let far = start() + 10_000 * MINUTE;
-    assert_eq!(store.open(&four, 9, far, true).unwrap(), Opened::Unchanged { last_accessed: far });
+    assert_eq!(store.open(&four, 3, far, true).unwrap(), Opened::Unchanged { last_accessed: far });
     changes.timeout = None;
     changes.ends = Some(Some(far + MINUTE));
     store.apply(&four, &changes).unwrap();
-    assert!(matches!(store.open(&four, 9, far, true).unwrap(), Opened::Unchanged { .. }));
-    assert!(matches!(store.open(&four, 9, far + MINUTE, true).unwrap(), Opened::Expired(_)));
+    assert!(matches!(store.open(&four, 4, far, true).unwrap(), Opened::Unchanged { .. }));
+    assert!(matches!(store.open(&four, 4, far + MINUTE, true).unwrap(), Opened::Expired(_)));
 }
 
 #[test]
@@ -484,6 +500,26 @@ fn an_ended_session_does_not_come_back() {
 }
 
 #[test]
+fn a_session_that_ends_while_it_is_stored_for_the_first_time_is_not_stored() {
+    with_stores("ending", |store| {
+        let (here, _, _) = nodes(&store);
+        let gate = Arc::new(Barrier::new(2));
+        *store.gate.lock().unwrap() = Some(gate.clone());
+        let request = Request::get("/");
+        let session = here.create(&Visit::new(&request)).unwrap();
+        let other = session.clone();
+        thread::scope(|scope| {
+            let finishing = scope.spawn(|| finish(&here, &session));
+            gate.wait();
+            other.invalidate().unwrap();
+            gate.wait();
+            assert!(!finishing.join().unwrap(), "it needs no cookie");
+        });
+        assert_eq!(store.count().unwrap(), 0);
+    });
+}
+
+#[test]
 fn an_access_on_one_node_counts_on_the_other() {
     with_stores("access", |store| {
         let (here, there, clock) = nodes(&store);
@@ -564,6 +600,67 @@ fn a_lost_store_is_an_error_that_says_so_and_loses_no_change() {
         drop(session);
         here.sweep().unwrap();
         assert_eq!(find(&there, &id).unwrap().get::<i32>("a").unwrap(), 1);
+    });
+}
+
+#[test]
+fn sessions_that_could_not_be_stored_do_not_stay_in_memory() {
+    with_stores("unstored", |store| {
+        let clock = ManualClock::new();
+        let ends = Arc::new(Ends::default());
+        let here = node_builder(&store, &clock).listener(ends.clone()).build();
+        store.cut.store(true, SeqCst);
+        let request = Request::get("/");
+        let make = || {
+            let session = here.create(&Visit::new(&request)).unwrap();
+            assert!(here.finish(&session, &mut Response::new()).is_err());
+            session
+        };
+        for at in 0..50 {
+            let session = make();
+            if at % 2 == 0 {
+                assert!(session.set("a", at).is_err());
+            }
+        }
+        let held = make();
+        assert!(here.sweep().is_err());
+        assert_eq!(here.statistics().active, 51, "the store may be back in a moment");
+        clock.advance(MINUTE);
+        assert!(here.sweep().is_err());
+        assert_eq!(here.statistics().active, 1, "nobody knows their ids");
+        assert!(ends.0.lock().unwrap().iter().all(|(reason, _)| *reason == EndReason::Lost));
+        assert_eq!(ends.0.lock().unwrap().len(), 50);
+
+        // One that somebody holds is stored as soon as that is possible.
+        store.cut.store(false, SeqCst);
+        here.sweep().unwrap();
+        assert_eq!(store.count().unwrap(), 1);
+        assert!(held.is_valid());
+    });
+}
+
+#[test]
+fn a_store_that_lost_its_latest_changes_is_believed() {
+    with_stores("restored", |store| {
+        let (here, _, _) = nodes(&store);
+        let session = here.new_session().unwrap();
+        session.set("a", 1).unwrap();
+        let key = StoreKey::new("", &session.id());
+        let saved = read(&*store, &key);
+        let lose_changes = || {
+            session.set("a", 2).unwrap();
+            session.set("lost", 1).unwrap();
+            assert!(store.remove(&key).unwrap());
+            assert!(store.create(&key, &saved).unwrap());
+        };
+        lose_changes();
+        let update = session.update("a", |a: Option<i32>| a.map(|a| a + 10)).unwrap();
+        assert_eq!(update, Some(11));
+        assert!(!session.has("lost"));
+        lose_changes();
+        let found = find(&here, &session.id()).unwrap();
+        assert_eq!(found.get::<i32>("a").unwrap(), 1);
+        assert!(!found.has("lost"));
     });
 }
 
@@ -662,6 +759,89 @@ impl SessionListener for Ends {
         let names = ended.iter().map(|(name, _)| name.to_owned()).collect();
         self.0.lock().unwrap().push((ended.reason(), names));
     }
+}
+
+/// Does everything with the session that it hears of, up to a number of times.
+#[derive(Default)]
+struct Meddler(AtomicUsize);
+
+impl Meddler {
+    fn meddle(&self, session: &WebSession) {
+        if self.0.fetch_add(1, SeqCst) >= 20 {
+            return;
+        }
+        _ = session.save();
+        _ = session.set("meddled", 1);
+        _ = session.update("count", |n: Option<u64>| Some(n.unwrap_or(0) + 1));
+        _ = session.rotate_id();
+        _ = session.access();
+        _ = session.save();
+    }
+}
+
+impl SessionListener for Meddler {
+    fn session_created(&self, event: &SessionEvent<'_>) {
+        self.meddle(event.session());
+    }
+    fn session_destroyed(&self, ended: &EndedSession<'_>) {
+        self.meddle(ended.session());
+    }
+    fn session_id_changed(&self, event: &SessionEvent<'_>, _: &SessionId) {
+        self.meddle(event.session());
+    }
+}
+
+impl SessionAttributeListener for Meddler {
+    fn attribute_added(&self, event: &BindingEvent<'_>) {
+        self.meddle(event.session());
+    }
+    fn attribute_replaced(&self, event: &BindingEvent<'_>) {
+        self.meddle(event.session());
+    }
+    fn attribute_removed(&self, event: &BindingEvent<'_>) {
+        self.meddle(event.session());
+    }
+}
+
+#[test]
+fn a_listener_may_use_its_session_whatever_it_hears_of() {
+    with_stores("meddled", |store| {
+        let clock = ManualClock::new();
+        let meddler = Arc::new(Meddler::default());
+        let here = node_builder(&store, &clock)
+            .listener(meddler.clone())
+            .attribute_listener(meddler.clone())
+            .build();
+        let there = node_builder(&store, &clock).build();
+        let (done, wait) = mpsc::channel();
+        thread::spawn(move || {
+            // By which call it is noticed that another node ended the session.
+            for noticed in 0..4 {
+                meddler.0.store(0, SeqCst);
+                let session = here.new_session().unwrap();
+                for change in 0..3 {
+                    meddler.0.store(0, SeqCst);
+                    match change {
+                        0 => _ = session.update("a", |_: Option<i32>| Some(1)).unwrap(),
+                        1 => _ = session.set("b", 1).unwrap(),
+                        _ => _ = session.rotate_id().unwrap(),
+                    }
+                }
+                there.find_by_id(&session.id()).unwrap().unwrap().invalidate().unwrap();
+                meddler.0.store(0, SeqCst);
+                let error = match noticed {
+                    0 => session.set("c", 1).unwrap_err(),
+                    1 => session.update("c", |_: Option<i32>| Some(1)).unwrap_err(),
+                    2 => session.rotate_id().unwrap_err(),
+                    _ => session.access().unwrap_err(),
+                };
+                assert_eq!(error.kind(), ErrorKind::IllegalState);
+                assert!(meddler.0.load(SeqCst) > 0, "its end was told");
+            }
+            done.send(()).unwrap();
+        });
+        wait.recv_timeout(Duration::from_secs(30)).expect("a dead-lock, or what the thread said");
+    });
 }
 
 #[test]

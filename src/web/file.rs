@@ -233,7 +233,7 @@ impl SessionStore for FileStore {
                 record.last_accessed = now;
                 self.disk.set_time(&record_name(key), file_time(&record)).map_err(failed)?;
             }
-            return Ok(match record.version > known {
+            return Ok(match record.version != known {
                 true => Opened::Record(record),
                 false => Opened::Unchanged { last_accessed: record.last_accessed },
             });

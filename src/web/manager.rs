@@ -264,7 +264,11 @@ impl WebSessionManager {
         let core = &self.0.core;
         let Some(store) = &core.store else {
             let sessions = core.principals.of(principal).into_iter().map(WebSession::plain);
-            return Ok(sessions.filter(WebSession::is_valid).collect());
+            // One that two threads gave to two principals at a time may be in the index of both.
+            let is_theirs = |session: &WebSession| {
+                session.is_valid() && session.principal().as_deref() == Some(principal)
+            };
+            return Ok(sessions.filter(is_theirs).collect());
         };
         let mut sessions = Vec::new();
         for key in store.of_principal(core.context.name(), principal)? {
@@ -364,13 +368,15 @@ impl WebSessionManager {
             }
             return Ok(None);
         }
-        let counted = match shared.enter(now) {
-            Entered::Yes => true,
-            Entered::Uncounted => false,
-            Entered::Ended => return Ok(None),
-            Entered::Over => {
-                WebSession::plain(shared).end_if_over(now);
-                return Ok(None);
+        let counted = loop {
+            match shared.enter(now) {
+                Entered::Yes => break true,
+                Entered::Uncounted => break false,
+                Entered::Ended => return Ok(None),
+                Entered::Over if WebSession::plain(shared.clone()).end_if_over(now) => return Ok(None),
+                // In use by another request up to its greatest age, or it got more time just now.
+                Entered::Over if shared.is_over(now) => return Ok(None),
+                Entered::Over => {}
             }
         };
         if !shared.joined.load(Relaxed) {
@@ -403,8 +409,9 @@ impl WebSessionManager {
                 // Made here, and not stored yet.
                 return Ok(Some((live.shared.clone(), by_alias)));
             }
+            let known = known.map_or(0, |(_, version)| version);
             let key = core.store_key(&id);
-            match store.open(&key, known.map_or(0, |(_, version)| version), time(now), access)? {
+            match store.open(&key, known, time(now), access)? {
                 Opened::Unchanged { last_accessed } => {
                     let Some(live) = live else {
                         return Ok(None);
@@ -415,7 +422,7 @@ impl WebSessionManager {
                 }
                 Opened::Record(record) => {
                     let live = live.unwrap_or_else(|| self.keep(id, core.shell_of(id, key, &record)));
-                    live.merge(record);
+                    live.take_over(record, known);
                     live.with_remote(|remote| remote.used = now);
                     return Ok(Some((live.shared.clone(), by_alias)));
                 }

@@ -74,7 +74,7 @@ impl SessionStore for MemoryStore {
         if access {
             record.last_accessed = now;
         }
-        Ok(match record.version > known {
+        Ok(match record.version != known {
             true => Opened::Record(record.clone()),
             false => Opened::Unchanged { last_accessed: record.last_accessed },
         })

@@ -5,7 +5,8 @@
 //! noted and sent as changes: at the end of the request (before its head goes out), or at
 //! once where there is none. What comes back from the store replaces what is here, except
 //! what is not stored yet. Saves of one session follow one another (`saving`), and no code
-//! of users runs during one but the store's own; its other lock is never held during a talk.
+//! of users runs during one but the store's own: what there is to tell is told when the turn
+//! is over, for listeners may save too. The other lock is never held during a talk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use super::id::{SessionId, StoreKey};
 use super::listeners::{EndReason, Event};
 use super::session::{WebSession, ended};
 use super::shared::{Body, Core, Shared};
+use super::state::Look;
 use super::store::{Applied, Changes, Moved, Opened, SessionRecord, SessionStore, record_too_large};
 use super::sync::{Mutex, lock};
 use super::value::Value;
@@ -94,6 +96,11 @@ impl Remote {
         self.size = 0;
         self.pending.values.clear();
         self.pending.clear = true;
+    }
+
+    /// Whether it could not be stored, and no request is at it: nobody was told its id.
+    pub(crate) fn is_forlorn(&self) -> bool {
+        !self.stored && self.in_flight.is_none() && self.deferred.is_empty()
     }
 
     /// Whether there is nothing of it that is not in the store.
@@ -175,7 +182,7 @@ impl WebSession {
         let Some(saving) = self.with_remote(|remote| remote.saving.clone()) else {
             return Ok(());
         };
-        let _one_after_the_other = lock(&saving);
+        let turn = lock(&saving);
         let mut body = self.body()?;
         let Some(remote) = body.remote() else {
             return Ok(());
@@ -205,10 +212,18 @@ impl WebSession {
                 if version == remote.version + 1 {
                     remote.version = version;
                 }
+                if !stored && self.shared.state.look() == Look::Ended {
+                    // Whoever ended it found nothing in the store to remove.
+                    let key = remote.key.clone();
+                    drop(body);
+                    store.remove(&key)?;
+                    return Err(ended());
+                }
                 Ok(())
             }
             Ok(Applied::Gone | Applied::Conflict) => {
                 drop(body);
+                drop(turn);
                 self.end(EndReason::Lost);
                 Err(ended())
             }
@@ -281,14 +296,15 @@ impl WebSession {
         Ok(self.shared.core.store.is_some() && self.reopen(false)? && !self.shared.is_over(now))
     }
 
-    /// Ends the session in the store, where it does not know of the end by itself.
-    pub(super) fn remove_from_store(&self, reason: EndReason) -> Result<()> {
+    /// Ends the session in the store, where it does not know of the end by itself. `false`
+    /// where it is not stored: it may be on its way there.
+    pub(super) fn remove_from_store(&self, reason: EndReason) -> Result<bool> {
         let Some(store) = self.shared.core.store.as_ref().filter(|_| reason.is_local()) else {
-            return Ok(());
+            return Ok(true);
         };
         match self.with_remote(|remote| remote.stored.then(|| remote.key.clone())).flatten() {
-            Some(key) => store.remove(&key).map(drop),
-            None => Ok(()),
+            Some(key) => store.remove(&key).map(|_| true),
+            None => Ok(false),
         }
     }
 
@@ -307,7 +323,7 @@ impl WebSession {
         else {
             return Ok(false);
         };
-        let _one_after_the_other = lock(&saving);
+        let turn = lock(&saving);
         let mut body = self.body()?;
         self.has_room(&mut body, name, encoded.as_deref())?;
         let unchanged = Value::same_option(body.attributes.get(name), old);
@@ -337,15 +353,22 @@ impl WebSession {
                     remote.version = version;
                 }
                 drop(body);
+                drop(turn);
                 drop(replaced);
                 self.tell();
                 Ok(true)
             }
-            Applied::Conflict => match self.reopen(false)? {
-                true => Ok(false),
-                false => Err(ended()),
-            },
+            Applied::Conflict => {
+                drop(turn);
+                // Whatever the store has now is the one to go on with, even an older one.
+                self.with_remote(|remote| remote.version = 0);
+                match self.reopen(false)? {
+                    true => Ok(false),
+                    false => Err(ended()),
+                }
+            }
             Applied::Gone => {
+                drop(turn);
                 self.end(EndReason::Lost);
                 Err(ended())
             }
@@ -366,7 +389,7 @@ impl WebSession {
         else {
             return switch();
         };
-        let _one_after_the_other = lock(&saving);
+        let turn = lock(&saving);
         let mut body = self.body()?;
         let id = body.id;
         let Some(remote) = body.remote().filter(|_| id == *old) else {
@@ -385,16 +408,19 @@ impl WebSession {
         let done = match renamed {
             Ok(true) => {
                 self.with_remote(|remote| remote.key = to);
-                switch()
+                switch().map(Some)
             }
-            // Another node was faster: what it made of the session is what this gets.
-            Ok(false) => {
-                self.reopen(false).and_then(|alive| if alive { Ok(self.id()) } else { Err(ended()) })
-            }
+            Ok(false) => Ok(None),
             Err(error) => Err(error),
         };
         self.with_remote(|remote| remote.moving = false);
-        done
+        drop(turn);
+        match done? {
+            Some(id) => Ok(id),
+            // Another node was faster: what it made of the session is what this gets.
+            None if self.reopen(false)? => Ok(self.id()),
+            None => Err(ended()),
+        }
     }
 
     /// Looks what the store has of this session, and takes it over. Says whether the session
@@ -418,17 +444,21 @@ impl WebSession {
                     return Ok(true);
                 }
                 Opened::Record(record) => {
-                    self.merge(record);
+                    self.take_over(record, known);
                     return Ok(true);
                 }
                 Opened::Expired(_) => {
                     self.end(EndReason::Expired);
                     return Ok(false);
                 }
+                // It is on its way there, by a thread of ours.
+                Opened::Moved(_) if self.with_remote(|remote| remote.moving) == Some(true) => {
+                    return Ok(true);
+                }
                 Opened::Moved(moved) => self.adopt(&key, &moved),
                 Opened::Missing => {
                     if !self.is_missing(&key, now) {
-                        return Ok(self.shared.state.look() != super::state::Look::Ended);
+                        return Ok(self.shared.state.look() != Look::Ended);
                     }
                     return Ok(false);
                 }
@@ -457,7 +487,7 @@ impl WebSession {
         let table = core.table.upgrade();
         let mut body = lock(&self.shared.body);
         let old = body.id;
-        let Some(remote) = body.remote().filter(|remote| remote.key == *from) else {
+        let Some(remote) = body.remote().filter(|remote| remote.key == *from && !remote.moving) else {
             return;
         };
         remote.key = moved.to.clone();
@@ -471,11 +501,24 @@ impl WebSession {
             // There may be another one under the new id already: both talk to the store.
             table.insert(&new, self.shared.clone());
             table.retire(&old, &self.shared, None);
-            if self.shared.state.look() == super::state::Look::Ended {
+            if self.shared.state.look() == Look::Ended {
                 table.remove(&new);
             }
         }
         self.tell();
+    }
+
+    /// Takes over what the store has, when it was asked for anything but this version. An
+    /// older one means that the store lost its latest changes, as one that was restored did.
+    pub(super) fn take_over(&self, record: SessionRecord, known: u64) {
+        if record.version < known {
+            self.with_remote(|remote| {
+                if remote.version == known {
+                    remote.version = 0;
+                }
+            });
+        }
+        self.merge(record);
     }
 
     /// Takes over what the store has, if it is newer, except what is not stored yet.

@@ -590,11 +590,17 @@ impl WebSession {
     /// Ends the session, in its store too; `IllegalState` if it has ended.
     pub(super) fn end_with(&self, reason: EndReason) -> Result<()> {
         self.check_alive()?;
-        self.remove_from_store(reason)?;
-        match self.end(reason) {
-            true => Ok(()),
-            false => Err(ended()),
+        let told = self.remove_from_store(reason)?;
+        if !self.end(reason) {
+            return Err(ended());
         }
+        if !told {
+            // It may have been stored in between.
+            if let Err(error) = self.remove_from_store(reason) {
+                self.shared.core.listeners.report(&error);
+            }
+        }
+        Ok(())
     }
 
     /// Ends the session in this process, if this caller is the first.

@@ -47,8 +47,9 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// Finds a session. With `access`, this is a request of its client at `now`: the
     /// record's `last_accessed` becomes that, if the session is still there.
     ///
-    /// The record is needed only if its version is greater than `known`. One whose time is
-    /// over is removed, and returned as [`Opened::Expired`] to one caller only.
+    /// The record is needed only if its version is not `known`: it is older where the store
+    /// lost its latest changes. One whose time is over is removed, and returned as
+    /// [`Opened::Expired`] to one caller only.
     #[doc(alias = "loadSession")]
     #[doc(alias = "expireSession")]
     fn open(&self, key: &StoreKey, known: u64, now: SystemTime, access: bool) -> Result<Opened>;
@@ -307,7 +308,7 @@ impl fmt::Debug for Changes {
 pub enum Opened {
     /// There is no session, or none that can be read.
     Missing,
-    /// The session is there, in no later version than the known one.
+    /// The session is there, in the version that is known.
     Unchanged {
         /// When its client last sent a request.
         last_accessed: SystemTime,

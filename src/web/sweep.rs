@@ -78,7 +78,6 @@ impl Manager {
     fn sweep_store(&self, now: u64) -> Result<Sweep> {
         let mut sweep = Sweep::default();
         let mut result = Ok(());
-        let mut passivated = 0;
         let walk = self.table.walk(
             |_| true,
             |shared| {
@@ -86,10 +85,10 @@ impl Manager {
                 if let Err(error) = self.look_after(&session, now) {
                     result = Err(error);
                 }
-                passivated += usize::from(self.let_go(session, now));
+                self.let_go(session, now, &mut sweep);
             },
         );
-        (sweep.seen, sweep.longest_hold, sweep.passivated) = (walk.sessions, walk.longest_hold, passivated);
+        (sweep.seen, sweep.longest_hold) = (walk.sessions, walk.longest_hold);
         result?;
         let Some(store) = &self.core.store else {
             return Ok(sweep);
@@ -111,7 +110,9 @@ impl Manager {
     /// Stores what a request left behind that never came to its end, and tells the store of
     /// requests that take long.
     fn look_after(&self, session: &WebSession, now: u64) -> Result<()> {
-        let left = session.with_remote(|remote| remote.deferred.is_empty() && !remote.pending.is_empty());
+        let left = session.with_remote(|remote| {
+            remote.deferred.is_empty() && !(remote.stored && remote.pending.is_empty())
+        });
         let done = if left == Some(true) {
             session.save()
         } else if session.shared.state.look() == Look::InUse {
@@ -130,24 +131,29 @@ impl Manager {
         }
     }
 
-    /// Takes a session out of memory, if it is stored and nobody needs it here.
-    fn let_go(&self, session: WebSession, now: u64) -> bool {
+    /// Takes a session out of memory, if nobody needs it here: one that is stored, and one
+    /// that could not be stored, which ends.
+    fn let_go(&self, session: WebSession, now: u64, sweep: &mut Sweep) {
         let id = session.id();
         drop(session);
         let idle = span(self.settings.keep_in_memory);
         let gone = self.table.remove_unused(&id, |session| {
             let mut body = lock(&session.body);
-            if body.extra().is_none_or(|extra| !extra.subscribers.is_empty()) {
-                return false;
-            }
-            body.remote().is_some_and(|remote| remote.is_settled() && now.saturating_sub(remote.used) >= idle)
+            let has_subscribers = body.extra().is_some_and(|extra| !extra.subscribers.is_empty());
+            body.remote().is_some_and(|remote| {
+                let unneeded = remote.is_forlorn() || (remote.is_settled() && !has_subscribers);
+                unneeded && now.saturating_sub(remote.used) >= idle
+            })
         });
-        match gone {
-            Some(shared) => {
-                WebSession::plain(shared).passivate();
-                true
+        let Some(session) = gone.map(WebSession::plain) else {
+            return;
+        };
+        match session.with_remote(|remote| remote.stored) {
+            Some(false) => sweep.ended += usize::from(session.end(EndReason::Lost)),
+            _ => {
+                session.passivate();
+                sweep.passivated += 1;
             }
-            None => false,
         }
     }
 }

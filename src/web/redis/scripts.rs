@@ -78,7 +78,7 @@ if ARGV[3] == '1' then
     redis.call('HSET', KEYS[1], 'a', ARGV[2])
     keep_until(KEYS[1], over_at(has[2], has[3], has[4]), now, tonumber(ARGV[4]))
 end
-if tonumber(has[1]) > tonumber(ARGV[1]) then return {'r', redis.call('HGETALL', KEYS[1])} end
+if tonumber(has[1]) ~= tonumber(ARGV[1]) then return {'r', redis.call('HGETALL', KEYS[1])} end
 return {'u', has[2]}
 ";
 
