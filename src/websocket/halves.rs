@@ -35,7 +35,7 @@ impl Control {
         lock(&self.limits).0 = times;
     }
 
-    /// No read lasts longer than this, whatever the time-out.
+    /// Nothing that begins from now on lasts longer than this, whatever the time-outs.
     pub(super) fn set_deadline(&self, deadline: Deadline) {
         lock(&self.limits).1 = deadline;
     }
@@ -58,7 +58,8 @@ impl Control {
     }
 
     fn send_limit(&self) -> Limit {
-        self.timeouts().send_limit(Deadline::never())
+        let (times, deadline) = *lock(&self.limits);
+        times.send_limit(deadline)
     }
 }
 
@@ -276,6 +277,20 @@ mod tests {
             peer.write_all(b"answer").unwrap();
             assert_eq!(&reading.join().unwrap(), b"answer");
         });
+    }
+
+    #[test]
+    fn a_deadline_ends_a_write_that_nobody_takes() {
+        let (_read, mut write, _peer) = shared();
+        write.control.set_deadline(Deadline::after(Duration::from_millis(60)));
+        let start = Instant::now();
+        let error = loop {
+            if let Err(error) = write.write(&[0; 1 << 16]) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!((60..5000).contains(&start.elapsed().as_millis()));
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::io::{Read, Write};
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::error::WebSocketErrorKind;
@@ -375,7 +377,7 @@ impl WebSocket {
             let kind = *self.kind.get_or_insert(opcode);
             if flags.is_final() {
                 self.kind = None;
-                let message = std::mem::take(&mut self.message);
+                let message = mem::take(&mut self.message);
                 return Ok(Some(match kind {
                     Opcode::Text => Message::text(message)?,
                     _ => Message::Binary(message),
@@ -418,20 +420,25 @@ impl WebSocket {
     }
 
     /// Ends the connection in order: sends a close frame unless that was done, and receives
-    /// until the peer's close frame or the end of the stream, for so long at most. Messages
-    /// that still come are dropped. The stream itself is closed by dropping the WebSocket.
+    /// until the peer's close frame or the end of the stream, for so long at most, sending
+    /// included. Messages that still come are dropped. The stream itself is closed by dropping
+    /// the WebSocket.
     ///
     /// Over [halves](WebSocket::from_halves) of your own the time is looked at whenever
-    /// something came or their own time-out ran out.
+    /// something came or went, or their own time-out ran out.
     pub fn close_handshake(&mut self, limit: Duration) -> Result<()> {
         let deadline = Deadline::after(limit);
-        if self.failure.is_none() && !self.sender.is_closed() {
-            self.shutdown()?;
-        }
         self.set_deadline(deadline);
-        let result = self.await_close(deadline);
+        let result = self.close_by(deadline);
         self.set_deadline(Deadline::never());
         result
+    }
+
+    fn close_by(&mut self, deadline: Deadline) -> Result<()> {
+        if self.failure.is_none() {
+            self.sender.shutdown_by(deadline)?;
+        }
+        self.await_close(deadline)
     }
 
     fn set_deadline(&self, deadline: Deadline) {
@@ -479,17 +486,17 @@ impl WebSocket {
     /// Answers a ping and confirms a close.
     fn react(&mut self, flags: FrameFlags) -> Result<()> {
         match flags.opcode() {
-            Some(Opcode::Ping) if self.answer_pings => self.sender.answer_ping(self.incoming.payload()),
+            Some(Opcode::Ping) if self.answer_pings => {
+                let ping = self.incoming.payload().to_vec();
+                self.sender.answer(|answers| answers.ping = Some(ping))
+            }
             Some(Opcode::Pong) => {
                 self.sender.shared.awaits_pong.store(false, Ordering::SeqCst);
                 Ok(())
             }
             Some(Opcode::Close) => {
-                if !self.sender.is_closed() {
-                    // A peer that closes need not wait for the answer.
-                    let _ = self.sender.send_frame(self.incoming.payload(), FrameFlags::CLOSE);
-                }
-                Ok(())
+                let close = self.incoming.payload().to_vec();
+                self.sender.answer(|answers| answers.close = Some(close))
             }
             _ => Ok(()),
         }
@@ -501,7 +508,8 @@ impl WebSocket {
         if let Some(code) = kind.close_code() {
             log::debug!("closing a WebSocket with {code}: {error}");
             // The peer may be gone; it is the violation that counts.
-            let _ = self.shutdown_with(code, "");
+            let close = CloseFrame::payload(code, "").unwrap_or_default();
+            let _ = self.sender.answer(|answers| answers.close = Some(close));
         }
         self.failure = Some((error.duplicate(), kind));
         error
@@ -534,6 +542,8 @@ impl fmt::Debug for WebSocket {
 
 /// How often a challenge is answered: NTLM needs it twice, and a stale nonce once more.
 const CHALLENGES: usize = 3;
+/// How often a close handshake looks whether another thread has sent its frame.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Sends on a [`WebSocket`], from any thread; clones send on the same one.
 ///
@@ -559,10 +569,19 @@ struct Shared {
     sending: Mutex<Sending>,
     // The WebSocket is gone.
     over: AtomicBool,
-    // The latest ping that is not answered yet. The reading thread leaves it here when
-    // another one is busy sending, perhaps for long: what the peer sends is still read.
-    ping: Mutex<Option<Vec<u8>>>,
+    // The reading thread leaves them here when another one is busy sending, perhaps for long:
+    // what the peer sends is still read.
+    answers: Mutex<Answers>,
     awaits_pong: AtomicBool,
+}
+
+/// What the peer has to be told by whoever sends next: payloads.
+#[derive(Default)]
+struct Answers {
+    // Of the latest ping that is not answered yet.
+    ping: Option<Vec<u8>>,
+    // Of the frame that confirms the peer's close frame, or says what the peer did wrong.
+    close: Option<Vec<u8>>,
 }
 
 struct Sending {
@@ -577,7 +596,7 @@ impl WebSocketSender {
         let shared = Shared {
             sending,
             over: AtomicBool::new(false),
-            ping: Mutex::new(None),
+            answers: Mutex::default(),
             awaits_pong: AtomicBool::new(false),
         };
         WebSocketSender { mode, shared: Arc::new(shared) }
@@ -590,10 +609,13 @@ impl WebSocketSender {
         if self.shared.over.load(Ordering::SeqCst) {
             return Err(Error::illegal_state("the WebSocket was dropped"));
         }
-        if flags.opcode() == Some(Opcode::Ping) {
-            self.shared.awaits_pong.store(true, Ordering::SeqCst);
-        }
+        // Before it is sent: the pong may come at once.
+        let is_ping = flags.opcode() == Some(Opcode::Ping);
+        let awaited = is_ping && self.shared.awaits_pong.swap(true, Ordering::SeqCst);
         let result = lock(&self.shared.sending).send(payload, flags);
+        if is_ping && result.is_err() {
+            self.shared.awaits_pong.store(awaited, Ordering::SeqCst);
+        }
         self.tidy()?;
         result
     }
@@ -624,12 +646,27 @@ impl WebSocketSender {
         self.send_frame(&payload, FrameFlags::CLOSE)
     }
 
-    fn is_closed(&self) -> bool {
-        lock(&self.shared.sending).outgoing.close_sent()
+    /// Sends a close frame that says "normal", unless one was sent. Waits no longer for
+    /// another thread that is sending.
+    fn shutdown_by(&self, deadline: Deadline) -> Result<()> {
+        let mut sending = loop {
+            match try_lock(&self.shared.sending) {
+                Some(sending) => break sending,
+                None if deadline.is_over() => return Err(Error::timeout(Phase::Send)),
+                None => thread::sleep(LOOK_AGAIN),
+            }
+        };
+        let result = match sending.outgoing.close_sent() {
+            true => Ok(()),
+            false => sending.send(&CloseFrame::payload(CloseCode::NORMAL, "")?, FrameFlags::CLOSE),
+        };
+        drop(sending);
+        self.tidy()?;
+        result
     }
 
-    fn answer_ping(&self, payload: &[u8]) -> Result<()> {
-        *lock(&self.shared.ping) = Some(payload.to_vec());
+    fn answer(&self, put: impl FnOnce(&mut Answers)) -> Result<()> {
+        put(&mut *lock(&self.shared.answers));
         self.tidy()
     }
 
@@ -644,19 +681,31 @@ impl WebSocketSender {
     fn tidy(&self) -> Result<()> {
         loop {
             let over = self.shared.over.load(Ordering::SeqCst);
-            if !over && lock(&self.shared.ping).is_none() {
+            if !over && lock(&self.shared.answers).is_empty() {
                 return Ok(());
             }
-            let Ok(mut sending) = self.shared.sending.try_lock() else { return Ok(()) };
+            let Some(mut sending) = try_lock(&self.shared.sending) else { return Ok(()) };
             if over {
                 sending.writer = None;
                 return Ok(());
             }
-            let ping = lock(&self.shared.ping).take();
-            if let Some(ping) = ping.filter(|_| !sending.outgoing.close_sent()) {
-                sending.send(&ping, FrameFlags::PONG)?;
+            let answers = mem::take(&mut *lock(&self.shared.answers));
+            if sending.outgoing.close_sent() {
+                continue;
+            }
+            match answers {
+                // A peer that closes, or must be closed, need not wait for the answer.
+                Answers { close: Some(close), .. } => _ = sending.send(&close, FrameFlags::CLOSE),
+                Answers { ping: Some(ping), .. } => sending.send(&ping, FrameFlags::PONG)?,
+                Answers { .. } => {}
             }
         }
+    }
+}
+
+impl Answers {
+    fn is_empty(&self) -> bool {
+        self.ping.is_none() && self.close.is_none()
     }
 }
 
@@ -670,6 +719,14 @@ impl Sending {
 /// A thread that panicked while it sent has left `outgoing` marked as broken.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 impl fmt::Debug for WebSocketSender {

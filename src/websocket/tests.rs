@@ -637,6 +637,59 @@ fn a_ping_is_read_past_while_another_thread_is_stuck_in_sending_and_answered_the
 }
 
 #[test]
+fn a_close_or_a_violation_is_read_while_another_thread_is_stuck_in_sending_and_answered_then() {
+    for (peer, code) in [(frame(0x88, b"\x0f\xa1"), 4001), (frame(0x83, b""), 1002)] {
+        let (called, calls) = mpsc::channel();
+        let (go, gate) = mpsc::channel();
+        let written = Written::default();
+        let writer = Gate(called, gate, written.clone());
+        let mut socket = WebSocket::from_halves(io::Cursor::new(peer), writer, Mode::Server);
+        let sender = socket.sender();
+        std::thread::scope(|scope| {
+            scope.spawn(move || sender.send_text("stuck").unwrap());
+            calls.recv().unwrap();
+            match code {
+                1002 => assert!(WebSocketErrorKind::of(&socket.receive_message().unwrap_err()).is_some()),
+                _ => assert_eq!(socket.receive_message().unwrap(), None),
+            }
+            go.send(()).unwrap();
+            calls.recv().unwrap();
+            go.send(()).unwrap();
+        });
+        assert_eq!(written.frames().len(), 2);
+        assert_eq!(written.close_code(), Some(code));
+    }
+}
+
+#[test]
+fn the_close_handshake_waits_no_longer_for_a_thread_that_is_stuck_in_sending() {
+    let (called, calls) = mpsc::channel();
+    let (go, gate) = mpsc::channel();
+    let written = Written::default();
+    let mut socket = WebSocket::from_halves(io::empty(), Gate(called, gate, written.clone()), Mode::Server);
+    let sender = socket.sender();
+    std::thread::scope(|scope| {
+        scope.spawn(move || sender.send_text("stuck").unwrap());
+        calls.recv().unwrap();
+        let start = Instant::now();
+        assert!(socket.close_handshake(Duration::from_millis(50)).unwrap_err().is_timeout());
+        let lasted = start.elapsed();
+        assert!((50..5000).contains(&lasted.as_millis()), "{lasted:?}");
+        go.send(()).unwrap();
+    });
+    assert_eq!(written.frames(), [(0x81, false, b"stuck".to_vec())]);
+}
+
+#[test]
+fn a_ping_that_was_not_sent_is_not_waited_for() {
+    let (socket, _) = server(b"");
+    assert_eq!(socket.send_ping(&[0; 126]).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert!(!socket.awaits_pong());
+    socket.send_ping(b"").unwrap();
+    assert!(socket.awaits_pong());
+}
+
+#[test]
 fn a_dropped_web_socket_closes_the_stream_and_ends_its_senders() {
     let (mine, mut peer) = UnixStream::pair().unwrap();
     let socket = WebSocket::from_halves(mine.try_clone().unwrap(), mine, Mode::Server);
