@@ -82,11 +82,10 @@ fn serve(options: Options) -> Result<()> {
         // The first signal gives requests time to finish, the next one none.
         for (n, _) in signals.forever().enumerate() {
             let handle = handle.clone();
-            thread::spawn(move || {
-                #[cfg(feature = "websocket")]
-                web_socket::close_all();
-                handle.shutdown(if n == 0 { GRACE } else { Duration::ZERO })
-            });
+            // It waits for clients that take nothing.
+            #[cfg(feature = "websocket")]
+            thread::spawn(web_socket::close_all);
+            thread::spawn(move || handle.shutdown(if n == 0 { GRACE } else { Duration::ZERO }));
         }
     });
     if let Some(address) = server.local_addr() {
