@@ -666,7 +666,7 @@ impl WebSocketSender {
     }
 
     fn answer(&self, put: impl FnOnce(&mut Answers)) -> Result<()> {
-        put(&mut *lock(&self.shared.answers));
+        put(&mut lock(&self.shared.answers));
         self.tidy()
     }
 
