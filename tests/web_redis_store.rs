@@ -4,93 +4,21 @@
 #![cfg(feature = "redis")]
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
+#[path = "support/redis.rs"]
+mod redis;
+
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use redis::Redis;
 use sessile::ErrorKind;
 use sessile::message::{Request, Response};
 use sessile::web::{RedisStore, SessionId, Visit, WebSession, WebSessionManager};
-
-/// A server of the test's own.
-struct Redis {
-    port: u16,
-    folder: PathBuf,
-    options: Vec<String>,
-    process: Option<Child>,
-}
-
-impl Redis {
-    fn start(options: &[&str]) -> Redis {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, SeqCst);
-        let folder = std::env::temp_dir().join(format!("sessile-redis-{}-{number}", std::process::id()));
-        _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let options =
-            options.iter().map(|option| option.replace("FOLDER", &folder.to_string_lossy())).collect();
-        let mut redis = Redis { port, folder, options, process: None };
-        redis.run();
-        redis
-    }
-
-    fn run(&mut self) {
-        let process = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-            .args(["--dir", &self.folder.to_string_lossy()])
-            .args(&self.options)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        self.process = Some(process);
-        let started = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            assert!(started.elapsed() < Duration::from_secs(20), "it does not start");
-            thread::yield_now();
-        }
-    }
-
-    fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    /// `STOP` and `CONT`.
-    fn signal(&self, name: &str) {
-        let pid = self.process.as_ref().unwrap().id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
-    }
-
-    /// What `redis-cli` says.
-    fn ask(&self, command: &[&str]) -> String {
-        let output =
-            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(command).output().unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
-    }
-
-    fn store(&self) -> RedisStore {
-        RedisStore::open(&self.url()).unwrap().with_timeout(Duration::from_secs(10))
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
-        _ = fs::remove_dir_all(&self.folder);
-    }
-}
 
 fn manager(store: RedisStore) -> WebSessionManager {
     WebSessionManager::builder(store).sweep_every(None).build()
@@ -258,6 +186,29 @@ fn under_tls_a_server_that_nobody_vouches_for_is_refused() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_request_costs_one_script_to_open_and_one_to_save() {
+    let redis = Redis::start(&[]);
+    let manager = manager(redis.store());
+    let id = manager.new_session().unwrap().id();
+    let request = |value: i32| {
+        let session = find(&manager, &id);
+        session.set("a", value).unwrap();
+        session.set("b", value).unwrap();
+        manager.finish(&session, &mut Response::new()).unwrap();
+    };
+    // From now on Redis knows the scripts.
+    request(1);
+    redis.ask(&["CONFIG", "RESETSTAT"]);
+    (2..12).for_each(request);
+    let asked = redis.ask(&["INFO", "commandstats"]);
+    assert!(asked.contains("cmdstat_evalsha:calls=20,"), "{asked}");
+    // What the scripts call is counted too; they don't call these.
+    assert!(!asked.contains("cmdstat_eval:") && !asked.contains("cmdstat_hget:"), "{asked}");
+    assert!(!asked.contains("cmdstat_ping:") && !asked.contains("cmdstat_script"), "{asked}");
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn few_connections_serve_many_threads() {
     let redis = Redis::start(&[]);
     let manager = manager(redis.store().with_max_connections(2));
@@ -334,6 +285,14 @@ fn an_index_of_a_principal_does_not_grow_without_end() {
     session.rotate_id().unwrap();
     assert_eq!(manager.end_all_of("ann").unwrap(), 1);
     assert!(manager.sessions_of("ann").unwrap().is_empty());
+    // Those that live stay in it, however often it is looked through.
+    for round in 1..=3 {
+        for _ in 0..100 {
+            manager.new_session().unwrap().set_principal(Some("ann")).unwrap();
+        }
+        redis.ask(&["EVAL", age, "1", &index]);
+        assert_eq!(manager.sessions_of("ann").unwrap().len(), 100 * round);
+    }
 }
 
 #[test]

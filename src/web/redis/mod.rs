@@ -142,15 +142,19 @@ impl RedisStore {
         if members > 0 && members % PRUNE_EVERY == 0 {
             // Those that were noted just now may be sessions in a moment.
             let settled = now.saturating_sub(LINGER);
-            let members = self.nodes.run(name, Retry::Yes, |link| {
-                cmd("ZRANGEBYSCORE").arg(name).arg("-inf").arg(settled).query::<Vec<String>>(link)
-            })?;
+            let mut oldest = cmd("ZRANGEBYSCORE");
+            oldest.arg(name).arg("-inf").arg(settled).arg("LIMIT").arg(0).arg(PRUNED_AT_A_TIME);
+            let members: Vec<String> = self.nodes.run(name, Retry::Yes, |link| oldest.query(link))?;
             for member in members {
-                if !matches!(member.parse(), Ok(key) if self.holder(&key)?.is_some()) {
-                    let mut remove = cmd("ZREM");
-                    remove.arg(name).arg(&member);
-                    self.nodes.run(name, Retry::Yes, |link| remove.query::<i64>(link))?;
+                let lives = matches!(member.parse(), Ok(key) if self.holder(&key)?.is_some());
+                let mut note = cmd(if lives { "ZADD" } else { "ZREM" });
+                note.arg(name);
+                if lives {
+                    // Next time it is the turn of others.
+                    note.arg("XX").arg(now);
                 }
+                note.arg(&member);
+                self.nodes.run(name, Retry::Yes, |link| note.query::<i64>(link))?;
             }
         }
         Ok(())
@@ -465,6 +469,8 @@ const MAX_RECORD: usize = 1024 * 1024;
 const LINGER: u64 = 60 * 1000;
 /// How often an index is looked through for sessions that are no more.
 const PRUNE_EVERY: usize = 16;
+/// How many of them are looked at then: whoever signs in waits for it.
+const PRUNED_AT_A_TIME: usize = 128;
 const GONE: i64 = -1;
 const CONFLICT: i64 = -2;
 const TOO_LARGE: i64 = -3;
