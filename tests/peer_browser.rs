@@ -1,5 +1,5 @@
-//! WebSockets and events with Chromium at the other end: pages that chat, and what a browser checks
-//! of its own.
+//! Web sessions, WebSockets and events with Chromium at the other end: pages that count visits and
+//! chat, and what a browser checks of its own.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 #![cfg(feature = "websocket")]
@@ -16,8 +16,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use browser::Browser;
-use programs::{Folder, Serve};
+use browser::{Browser, text_of};
+#[cfg(feature = "tls")]
+use programs::Folder;
+use programs::Serve;
 use sessile::Result;
 use sessile::message::{Request, Response, StatusCode};
 use sessile::server::{HttpServerParams, ServerResponse};
@@ -35,6 +37,77 @@ const LINES: &str = "
 
 fn lines(browser: &mut Browser, count: usize) -> String {
     browser.run(&LINES.replace("COUNT", &count.to_string()))
+}
+
+/// What a user can do on the page of `serve`, with scripts or without.
+fn visits_and_signs_out(browser: &mut Browser, serve: &Serve) {
+    let url = serve.url("/");
+    let secure = url.starts_with("https");
+    browser.open(&url);
+    assert_eq!(browser.title(), "sessile");
+    assert_eq!(browser.text("#visits"), "1");
+    let id = browser.text("#id");
+    let cookie = browser.cookie("id").unwrap();
+    assert_eq!(text_of(&cookie, "value"), id);
+    for part in [
+        r#""httpOnly":true"#,
+        &format!(r#""secure":{secure}"#),
+        r#""sameSite":"Lax""#,
+        r#""path":"/""#,
+        r#""domain":"127.0.0.1""#,
+    ] {
+        assert!(cookie.contains(part), "{part}: {cookie}");
+    }
+    assert!(!cookie.contains("expiry"), "it ends with the browser: {cookie}");
+
+    browser.open(&url);
+    assert_eq!((browser.text("#visits"), browser.text("#id")), ("2".to_owned(), id.clone()));
+    // Another page, and back by a link that a user would take.
+    browser.click("a[href='/hello']");
+    browser.open(&url);
+    assert_eq!(browser.text("#visits"), "3");
+
+    browser.click("form[action='/sign-out'] button");
+    // The page follows, to a new visitor.
+    assert_eq!(browser.text("#visits"), "1");
+    let next = browser.text("#id");
+    assert_ne!(next, id);
+    assert_eq!(text_of(&browser.cookie("id").unwrap(), "value"), next);
+}
+
+#[test]
+#[ignore = "needs chromium"]
+fn the_page_of_serve_counts_visits_and_signs_out_with_and_without_scripts() {
+    let serve = Serve::start(&[]);
+    let mut browser = Browser::start();
+    visits_and_signs_out(&mut browser, &serve);
+    assert_eq!(browser.run("return document.cookie"), "", "no script sees the id");
+
+    let mut browser = Browser::start();
+    browser.disable_scripts();
+    browser.open("data:text/html,<title>none</title><script>document.title='one'</script>");
+    assert_eq!(browser.title(), "none");
+    visits_and_signs_out(&mut browser, &serve);
+}
+
+#[test]
+#[cfg(feature = "tls")]
+#[ignore = "needs chromium"]
+fn the_page_of_serve_counts_visits_and_signs_out_under_tls() {
+    let folder = Folder::new();
+    let serve = serve_tls(&folder);
+    visits_and_signs_out(&mut Browser::start(), &serve);
+}
+
+/// A `serve` with a certificate that nobody vouches for.
+#[cfg(feature = "tls")]
+fn serve_tls(folder: &Folder) -> Serve {
+    let issued = tls::Authority::new("an authority").server(&["127.0.0.1"]);
+    let certificate = folder.file("server.pem", issued.pem.as_bytes());
+    let key = folder.file("server.key", issued.key.as_bytes());
+    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
+    assert!(serve.url("/").starts_with("https://"));
+    serve
 }
 
 #[test]
@@ -58,11 +131,7 @@ fn the_page_of_serve_talks_to_ws_until_the_server_stops() {
 #[ignore = "needs chromium"]
 fn the_page_of_serve_talks_to_ws_under_tls() {
     let folder = Folder::new();
-    let issued = tls::Authority::new("an authority").server(&["127.0.0.1"]);
-    let certificate = folder.file("server.pem", issued.pem.as_bytes());
-    let key = folder.file("server.key", issued.key.as_bytes());
-    let serve = Serve::start(&["--tls-cert", &certificate, "--tls-key", &key]);
-    assert!(serve.url("/").starts_with("https://"));
+    let serve = serve_tls(&folder);
     let mut browser = Browser::start();
     browser.open(&serve.url("/"));
     browser.enter("#chat input", "geheim");

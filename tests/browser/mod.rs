@@ -95,11 +95,45 @@ impl Browser {
 
     /// Types text, and a line end, into the element that a selector finds, as a user does.
     pub(crate) fn enter(&mut self, selector: &str, text: &str) {
-        let body = format!(r#"{{"using":"css selector","value":{}}}"#, json(selector));
-        let answer = self.call(Method::POST, "/element", &body);
-        let element = text_of(&answer, "element-6066-11e4-a52e-4f735466cecf");
+        let element = self.element(selector);
         let text = json(&format!("{text}\u{e007}"));
         self.call(Method::POST, &format!("/element/{element}/value"), &format!(r#"{{"text":{text}}}"#));
+    }
+
+    /// Clicks on the element that a selector finds, and waits for the page that follows.
+    pub(crate) fn click(&mut self, selector: &str) {
+        let element = self.element(selector);
+        self.call(Method::POST, &format!("/element/{element}/click"), "{}");
+    }
+
+    /// What a user can read in the element that a selector finds.
+    pub(crate) fn text(&mut self, selector: &str) -> String {
+        let element = self.element(selector);
+        let answer = self.call(Method::GET, &format!("/element/{element}/text"), "");
+        text_of(&answer, "value")
+    }
+
+    pub(crate) fn title(&mut self) -> String {
+        let answer = self.call(Method::GET, "/title", "");
+        text_of(&answer, "value")
+    }
+
+    /// A cookie of the page as the browser keeps it, as JSON; `None` if it has none of the name.
+    pub(crate) fn cookie(&mut self, name: &str) -> Option<String> {
+        let (status, text) = self.try_call(Method::GET, &format!("/cookie/{name}"), "").unwrap();
+        (status == 200).then_some(text)
+    }
+
+    /// From now on no page runs scripts.
+    pub(crate) fn disable_scripts(&mut self) {
+        let command = r#"{"cmd":"Emulation.setScriptExecutionDisabled","params":{"value":true}}"#;
+        self.call(Method::POST, "/goog/cdp/execute", command);
+    }
+
+    fn element(&mut self, selector: &str) -> String {
+        let body = format!(r#"{{"using":"css selector","value":{}}}"#, json(selector));
+        let answer = self.call(Method::POST, "/element", &body);
+        text_of(&answer, "element-6066-11e4-a52e-4f735466cecf")
     }
 
     /// Runs an asynchronous function in the page; what it returns, as text.
@@ -171,7 +205,7 @@ pub(crate) fn json(text: &str) -> String {
 }
 
 /// The first string of this name in JSON text.
-fn text_of(text: &str, name: &str) -> String {
+pub(crate) fn text_of(text: &str, name: &str) -> String {
     let name = format!("\"{name}\":\"");
     let at = text.find(&name).unwrap_or_else(|| panic!("no {name} in {text}"));
     let mut found = String::new();
