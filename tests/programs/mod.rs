@@ -57,8 +57,13 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn start(arguments: &[&str]) -> Serve {
+        Serve::start_at("127.0.0.1:0", arguments)
+    }
+
+    /// On this address, which another one may have had.
+    pub(crate) fn start_at(address: &str, arguments: &[&str]) -> Serve {
         let mut child = Command::new(example("serve"))
-            .args(["--listen", "127.0.0.1:0"])
+            .args(["--listen", address])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,6 +94,12 @@ impl Serve {
     pub(crate) fn signal(&mut self, name: &str) -> ExitStatus {
         self.tell(name);
         self.child.wait().unwrap()
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends it a signal (`HUP`).
