@@ -10,7 +10,7 @@ mod support;
 mod tls;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use sessile::message::{Request, Response, StatusCode};
 use sessile::net::{Socket, Stream, pair};
 use sessile::server::HttpServerParams;
 use sessile::session::{
-    HttpClientSession, HttpServerSession, ServerSession, ServerSessionParams, Session, Timeouts,
+    HttpClientSession, HttpServerSession, ProxyConfig, ServerSession, ServerSessionParams, Session, Timeouts,
 };
 #[cfg(feature = "tls")]
 use sessile::tls::TlsStream;
@@ -385,6 +385,51 @@ fn a_handler_echoes_until_the_client_closes() {
         }
         socket.close_handshake(Duration::from_secs(10)).unwrap();
     }
+}
+
+/// A proxy that opens one tunnel, wherever it is asked to.
+fn tunnel() -> (u16, thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let proxy = thread::spawn(move || {
+        let (mut near, _) = listener.accept().unwrap();
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            near.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let mut far = TcpStream::connect(head.split(' ').nth(1).unwrap()).unwrap();
+        near.write_all(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let (mut from, mut to) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+        let forth = thread::spawn(move || {
+            let _ = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+        });
+        let _ = std::io::copy(&mut far, &mut near);
+        let _ = near.shutdown(Shutdown::Write);
+        forth.join().unwrap();
+        head
+    });
+    (port, proxy)
+}
+
+#[test]
+fn through_a_proxy_it_speaks_in_a_tunnel() {
+    let server = echo();
+    let (port, proxy) = tunnel();
+    let config: ProxyConfig = format!("http://127.0.0.1:{port}").parse().unwrap();
+    let address = server.address;
+    let mut session = HttpClientSession::with_proxy("127.0.0.1", address.port(), config).unwrap();
+    let mut socket =
+        WebSocket::connect(&mut session, &mut Request::get("/ws"), &mut Response::new()).unwrap();
+    socket.send_text("through").unwrap();
+    assert_eq!(socket.receive_message().unwrap(), Some(text("through")));
+    socket.close_handshake(Duration::from_secs(10)).unwrap();
+    drop(socket);
+    let asked = proxy.join().unwrap();
+    assert!(asked.starts_with(&format!("CONNECT {address} HTTP/1.1\r\n")), "{asked}");
+    assert!(!asked.to_lowercase().contains("websocket"), "that is for the server: {asked}");
 }
 
 #[test]
