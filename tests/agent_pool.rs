@@ -80,6 +80,32 @@ fn what_is_left_unread_is_dropped_if_it_is_little_and_costs_the_connection_if_no
 }
 
 #[test]
+fn content_without_a_near_end_ends_with_the_response_that_is_dropped() {
+    let (ended, told) = mpsc::channel();
+    let events = Origin::raw(move |_, stream| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+        head(&mut reader, 1, 1).unwrap();
+        say(stream, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\ndata: 1\r\n");
+        // Nothing more comes, until the client goes.
+        ended.send(reader.read(&mut [0; 1]).map_or(true, |n| n == 0)).unwrap();
+    });
+    let agent = UserAgent::new();
+    let mut response = agent.get(format!("http://127.0.0.1:{events}/")).send().unwrap();
+    response.read_exact(&mut [0; 4]).unwrap();
+    let start = Instant::now();
+    drop(response);
+    assert!(start.elapsed() < Duration::from_millis(500), "nothing is waited for");
+    assert_eq!(told.recv_timeout(Duration::from_secs(10)), Ok(true), "the server sees that nobody listens");
+    assert_eq!(agent.idle_sessions(), 0);
+    // The end is there: the connection serves on.
+    let whole = Origin::saying("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    drop(agent.get(whole.url("/")).send().unwrap());
+    assert_eq!(agent.idle_sessions(), 1);
+    text(&agent, &whole.url("/"));
+    assert_eq!(connections(&whole), [1, 1]);
+}
+
+#[test]
 fn a_server_that_closes_is_believed() {
     let origin = Origin::saying("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
     let agent = UserAgent::new();

@@ -8,7 +8,7 @@ use super::content::Flow;
 #[cfg(feature = "gzip")]
 use super::gzip::Gzip;
 use super::link::Link;
-use super::pool::{Lease, Pool};
+use super::pool::{Lease, MOST_UNREAD, Pool};
 use super::timings::{Stopwatch, Timings};
 use crate::message::HeaderMap;
 use crate::session::{ClientSession, Observer};
@@ -20,7 +20,8 @@ use crate::{Error, Result};
 /// [`Incomplete`](crate::ErrorKind::Incomplete), compressed content that is cut or corrupt
 /// [`Decode`](crate::ErrorKind::Decode). Read to its end, it gives its session back to the
 /// agent's pool. Dropped before, it does so too if little is left, which is read and dropped when
-/// the session is used next; else the connection is closed.
+/// the session is used next; else, and where its end is neither known nor there, the connection is
+/// closed.
 ///
 /// ```no_run
 /// use std::io::BufRead;
@@ -223,8 +224,9 @@ impl Drop for Raw {
     /// Nothing here waits or fails: the session goes where it can be used, or is closed.
     fn drop(&mut self) {
         let uploading = self.flow.is_some();
-        if let Some(lease) = self.detach() {
-            if !uploading {
+        if let Some(mut lease) = self.detach() {
+            // What has no end that is near, events say, would go on coming for nobody.
+            if !uploading && lease.session.connection_mut().is_nearly_read(MOST_UNREAD) {
                 self.pool.give_back(lease);
             }
         }

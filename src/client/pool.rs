@@ -13,7 +13,7 @@ use crate::session::{ClientSession, DEFAULT_KEEP_ALIVE_TIMEOUT};
 
 /// How much of a response may be unread in a session that is given back: as much as the session
 /// reads and drops before its next request.
-const MOST_UNREAD: u64 = 64 * 1024;
+pub(super) const MOST_UNREAD: usize = 64 * 1024;
 
 /// How many idle sessions are kept, and for how long.
 #[derive(Debug, Clone, Copy)]
@@ -159,7 +159,7 @@ fn is_fit(session: &dyn ClientSession) -> bool {
     connection.is_connected()
         && connection.close_reason().is_none()
         && !connection.abort_handle().is_aborted()
-        && connection.unread().is_none_or(|unread| unread <= MOST_UNREAD)
+        && connection.unread().is_none_or(|unread| unread <= MOST_UNREAD as u64)
 }
 
 #[cfg(test)]

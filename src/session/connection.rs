@@ -108,6 +108,20 @@ impl Connection {
         self.body_reader().with_upload(Upload::new(content))
     }
 
+    /// Whether no more than so much content of the message being received is unread. Where nobody
+    /// said how much there is, what has arrived is dropped, and must be the rest. Does not wait.
+    pub(crate) fn is_nearly_read(&mut self, most: usize) -> bool {
+        if let Some(unread) = self.unread() {
+            return unread <= most as u64;
+        }
+        let (out, input) = self.halves();
+        if out.close_reason().is_some() {
+            return false;
+        }
+        let Ok(wire) = out.wire_mut() else { return false };
+        matches!(input.drop_arrived(wire.stream_mut(), most), Ok(true))
+    }
+
     /// How much content of the message being received is unread, where that is known.
     pub(crate) fn unread(&self) -> Option<u64> {
         self.input.remaining()

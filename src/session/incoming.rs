@@ -359,6 +359,28 @@ impl Incoming {
         }
     }
 
+    /// Reads and drops what of the content has arrived, without waiting, up to `budget` bytes. Says
+    /// whether the content has come to its end by that.
+    pub(crate) fn drop_arrived(&mut self, stream: &mut Stream, mut budget: usize) -> Result<bool> {
+        loop {
+            if !self.has_content()? {
+                if !self.read_ahead(stream, usize::MAX)? {
+                    return Ok(false);
+                }
+                continue;
+            }
+            let n = self.ready;
+            if n == 0 {
+                return Ok(true);
+            }
+            if n > budget {
+                return Ok(false);
+            }
+            budget -= n;
+            self.consume(n);
+        }
+    }
+
     /// Whether the buffered bytes begin with the head of a final response that is an error:
     /// then the peer does not want the rest of what we send (RFC 9112, 9.5).
     pub(crate) fn refusal_waits(&mut self) -> bool {
