@@ -165,7 +165,7 @@ impl Store {
     pub(super) fn put(&mut self, domain: String, mut kept: Kept, now: SystemTime) -> bool {
         self.clock += 1;
         (kept.created, kept.used) = (self.clock, self.clock);
-        let cookies = self.domains.entry(domain).or_default();
+        let cookies = self.domains.entry(domain.clone()).or_default();
         let same = |other: &Kept| {
             other.name == kept.name && other.path == kept.path && other.host_only == kept.host_only
         };
@@ -175,6 +175,9 @@ impl Store {
             self.count -= 1;
         }
         if kept.expires.is_some_and(|end| end <= now) {
+            if cookies.is_empty() {
+                self.domains.remove(&domain);
+            }
             return false;
         }
         cookies.push(kept);
@@ -554,6 +557,7 @@ mod tests {
         assert_eq!(store.count, 1);
         assert!(!set(&mut store, "http://h/", "b=; Max-Age=0"));
         assert_eq!((sent(&mut store, "http://h/"), store.count), (String::new(), 0));
+        assert!(store.domains.is_empty(), "nothing is left of the host");
     }
 
     #[test]
