@@ -159,6 +159,17 @@ fn a_tunnel_keeps_the_proxy_s_secrets_from_the_server_and_the_server_s_from_the_
 }
 
 #[test]
+fn a_proxy_under_tls_is_trusted_as_servers_are() {
+    let authority = Authority::new("an authority");
+    let proxy = tls::Server::answering(&authority.server(&["127.0.0.1"]).serving());
+    let config: ProxyConfig = format!("https://127.0.0.1:{}", proxy.address.port()).parse().unwrap();
+    let agent = UserAgent::builder().tls(authority.trusting()).proxy(config.clone()).build().unwrap();
+    assert_eq!(text(&agent, "http://origin.test/a"), "http://origin.test/a");
+    let stranger = UserAgent::builder().proxy(config).build().unwrap();
+    assert_eq!(stranger.get("http://origin.test/a").send().unwrap_err().kind(), ErrorKind::Tls);
+}
+
+#[test]
 fn a_factory_makes_sessions_under_tls() {
     use sessile::client::HttpsSessionInstantiator;
     let site = Site::start();

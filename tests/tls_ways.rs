@@ -184,6 +184,9 @@ fn plain_http_goes_through_an_https_proxy() {
     let error = get(&mut session, "/a").unwrap_err();
     assert!(problem(&error).is_some(), "{error:?}");
     assert!(!session.is_secure());
+    session.set_proxy_context(authority.trusting());
+    assert_eq!(get(&mut session, "/a").unwrap().1, "http://origin.example/a");
+    assert!(!session.is_secure(), "the way from the proxy on is open");
 }
 
 #[cfg(unix)]

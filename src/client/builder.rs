@@ -63,8 +63,6 @@ pub struct UserAgentBuilder {
     gzip_limits: super::GzipLimits,
     #[cfg(feature = "cookies")]
     cookies: Option<CookieJar>,
-    #[cfg(feature = "_tls")]
-    tls: Option<TlsContext>,
     error: Option<Error>,
 }
 
@@ -89,8 +87,6 @@ impl Default for UserAgentBuilder {
             gzip_limits: super::GzipLimits::default(),
             #[cfg(feature = "cookies")]
             cookies: None,
-            #[cfg(feature = "_tls")]
-            tls: None,
             error: None,
         }
     }
@@ -259,12 +255,12 @@ impl UserAgentBuilder {
         self
     }
 
-    /// Whom to trust, and as whom, for `https`: instead of the
+    /// Whom to trust, and as whom, for `https`, proxies included: instead of the
     /// [default context](TlsContext::default_client).
     #[cfg(feature = "_tls")]
     #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
     pub fn tls(mut self, context: TlsContext) -> UserAgentBuilder {
-        self.tls = Some(context);
+        self.options.tls = Some(context);
         self
     }
 
@@ -310,7 +306,7 @@ impl UserAgentBuilder {
         factory.register_protocol("http+unix", plain);
         #[cfg(feature = "_tls")]
         {
-            let secure = HttpsSessionInstantiator::with_options(self.options.clone(), self.tls.clone());
+            let secure = HttpsSessionInstantiator::with_options(self.options.clone());
             factory.register_protocol("https", Arc::new(secure));
         }
         factory

@@ -62,6 +62,9 @@ pub(super) struct SessionOptions {
     pub(super) retry: RetryPolicy,
     pub(super) limits: Option<Limits>,
     pub(super) keep_alive: Option<Duration>,
+    /// For `https` servers, and for `https` proxies to any.
+    #[cfg(feature = "_tls")]
+    pub(super) tls: Option<TlsContext>,
 }
 
 impl SessionOptions {
@@ -71,11 +74,18 @@ impl SessionOptions {
         if let Some(resolver) = &self.resolver {
             session.set_resolver(resolver.clone());
         }
+        #[cfg(feature = "_tls")]
+        if let Some(context) = &self.tls {
+            session.set_proxy_context(context.clone());
+        }
         self.apply_shared(session);
     }
 
     #[cfg(feature = "_tls")]
     fn apply_secure(&self, session: &mut HttpsClientSession) {
+        if let Some(context) = &self.tls {
+            session.set_context(context.clone());
+        }
         session.set_retry_policy(self.retry);
         *session.connect_options_mut() = self.connect.clone();
         if let Some(resolver) = &self.resolver {
@@ -172,7 +182,6 @@ impl fmt::Debug for HttpSessionInstantiator {
 #[doc(alias = "HTTPSSessionInstantiator")]
 pub struct HttpsSessionInstantiator {
     options: SessionOptions,
-    context: Option<TlsContext>,
 }
 
 #[cfg(feature = "_tls")]
@@ -184,21 +193,22 @@ impl HttpsSessionInstantiator {
 
     /// One whose sessions have this context.
     pub fn with_context(context: TlsContext) -> HttpsSessionInstantiator {
-        HttpsSessionInstantiator { options: SessionOptions::default(), context: Some(context) }
+        HttpsSessionInstantiator::with_options(SessionOptions {
+            tls: Some(context),
+            ..SessionOptions::default()
+        })
     }
 
-    pub(super) fn with_options(
-        options: SessionOptions,
-        context: Option<TlsContext>,
-    ) -> HttpsSessionInstantiator {
-        HttpsSessionInstantiator { options, context }
+    pub(super) fn with_options(options: SessionOptions) -> HttpsSessionInstantiator {
+        HttpsSessionInstantiator { options }
     }
 
     /// Registers one with the [global factory](SessionFactory::global), with this context or the
     /// default one.
     #[doc(alias = "registerInstantiator")]
     pub fn register(context: Option<TlsContext>) {
-        let instantiator = HttpsSessionInstantiator { options: SessionOptions::default(), context };
+        let options = SessionOptions { tls: context, ..SessionOptions::default() };
+        let instantiator = HttpsSessionInstantiator { options };
         SessionFactory::global().register_protocol("https", Arc::new(instantiator));
     }
 
@@ -216,9 +226,6 @@ impl SessionInstantiator for HttpsSessionInstantiator {
             return Err(unknown_scheme(uri));
         }
         let mut session = HttpsClientSession::new(uri.host(), uri.port());
-        if let Some(context) = &self.context {
-            session.set_context(context.clone());
-        }
         if proxy.is_some() {
             session.set_proxy_config(proxy.clone())?;
         }
@@ -230,7 +237,7 @@ impl SessionInstantiator for HttpsSessionInstantiator {
 #[cfg(feature = "_tls")]
 impl fmt::Debug for HttpsSessionInstantiator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpsSessionInstantiator").field("context", &self.context).finish_non_exhaustive()
+        f.debug_struct("HttpsSessionInstantiator").field("context", &self.options.tls).finish_non_exhaustive()
     }
 }
 

@@ -127,6 +127,11 @@ impl Layer for TlsLayer {
 }
 
 impl TlsLayer {
+    /// With this context, or the default one.
+    pub(super) fn with_context(context: Option<TlsContext>) -> TlsLayer {
+        TlsLayer(Arc::new(Mutex::new(Settings { context, ..Settings::default() })))
+    }
+
     fn prepare(&self, stream: Stream, peer: Peer<'_>) -> Result<TlsStream> {
         let settings = lock(&self.0);
         let context = match &settings.context {

@@ -13,6 +13,8 @@ use super::super::timeouts::limited;
 use super::super::{HTTP_PORT, socks, tunnel};
 use super::host_with_port;
 use crate::auth::HttpCredentials;
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsContext;
 use crate::net::{self, ConnectOptions, Deadline, Limit, Resolve, Stream, SystemResolver};
 use crate::{Phase, Result};
 
@@ -53,6 +55,9 @@ pub(super) struct Dialer {
     pub(super) proxy: ProxyConfig,
     /// Answers to the proxy's challenges, kept over connections: a nonce serves many.
     pub(super) proxy_credentials: Option<HttpCredentials>,
+    /// Whom to trust as an HTTPS proxy, where the session itself has no layer that knows.
+    #[cfg(feature = "_tls")]
+    pub(super) proxy_context: Option<TlsContext>,
 }
 
 /// How a request gets to the server.
@@ -74,6 +79,8 @@ impl Dialer {
             options: ConnectOptions::default(),
             proxy: ProxyConfig::none(),
             proxy_credentials: None,
+            #[cfg(feature = "_tls")]
+            proxy_context: None,
         }
     }
 
@@ -174,7 +181,7 @@ impl Dialer {
                 let peer = Peer { host, port, is_proxy: true };
                 match &self.layer {
                     Some(layer) => layer.establish(stream, peer, &within.limit()),
-                    None => proxy_layer()?.establish(stream, peer, &within.limit()),
+                    None => self.proxy_layer()?.establish(stream, peer, &within.limit()),
                 }
             }
             _ => Ok(stream),
@@ -193,16 +200,17 @@ impl Dialer {
         net::resolve(host, port, &self.resolver, within.deadline, within.abort)
             .map_err(|error| error.with_phase(Phase::Resolve))
     }
-}
 
-/// TLS to an HTTPS proxy, which is trusted as any server is.
-#[cfg(feature = "_tls")]
-fn proxy_layer() -> Result<Box<dyn Layer>> {
-    Ok(Box::new(super::super::https::TlsLayer::default()))
-}
+    /// TLS to an HTTPS proxy, which is trusted as any server is.
+    #[cfg(feature = "_tls")]
+    fn proxy_layer(&self) -> Result<Box<dyn Layer>> {
+        Ok(Box::new(super::super::https::TlsLayer::with_context(self.proxy_context.clone())))
+    }
 
-/// TLS to an HTTPS proxy, which is trusted as any server is.
-#[cfg(not(feature = "_tls"))]
-fn proxy_layer() -> Result<Box<dyn Layer>> {
-    Err(crate::Error::unsupported("an https proxy needs the feature tls"))
+    /// TLS to an HTTPS proxy, which is trusted as any server is.
+    #[cfg(not(feature = "_tls"))]
+    #[allow(clippy::unused_self, reason = "with TLS it says whom to trust")]
+    fn proxy_layer(&self) -> Result<Box<dyn Layer>> {
+        Err(crate::Error::unsupported("an https proxy needs the feature tls"))
+    }
 }

@@ -25,6 +25,8 @@ use super::timeouts::limited;
 use super::{ClientSession, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, Session, tunnel};
 use crate::auth::ProxyAuthentication;
 use crate::message::{Method, Request, Response, StatusCode};
+#[cfg(feature = "_tls")]
+use crate::net::tls::TlsContext;
 use crate::net::{AbortHandle, ConnectOptions, Deadline, Limit, Resolve, Stream};
 use crate::proto::{self, CloseReason, Framing};
 use crate::{Error, ErrorKind, Phase, Result};
@@ -315,6 +317,14 @@ impl HttpClientSession {
     /// `Host` stays the name.
     pub fn set_resolver(&mut self, resolver: Arc<dyn Resolve>) {
         self.dialer.resolver = resolver;
+    }
+
+    /// Whom to trust as an `https` proxy, instead of the
+    /// [default context](TlsContext::default_client), from the next connection on.
+    #[cfg(feature = "_tls")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "tls")))]
+    pub fn set_proxy_context(&mut self, context: TlsContext) {
+        self.dialer.proxy_context = Some(context);
     }
 
     /// How connections are made.
