@@ -319,18 +319,71 @@ mod digest {
         assert_eq!(error.kind(), sessile::ErrorKind::NotAuthenticated);
     }
 
+    fn by_digest(port: u16) -> UserAgent {
+        let mut config: ProxyConfig =
+            format!("http://Mufasa:Circle%20of%20Life@127.0.0.1:{port}").parse().unwrap();
+        config.set_auth_method(sessile::auth::ProxyAuthentication::Digest);
+        UserAgent::builder().proxy(config).timeouts(Timeouts::all(Duration::from_secs(10))).build().unwrap()
+    }
+
+    #[test]
+    fn an_early_407_in_an_upload_is_answered() {
+        const CHALLENGE: &str = "407 No\r\nProxy-Authenticate: Digest realm=a, nonce=n, qop=\"auth\"";
+        let agent = by_digest(refusing(CHALLENGE));
+        let content = vec![b'x'; 50_000_000];
+        let response = agent.put("http://origin.test/").content(content.clone()).send().unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        let unknown = UserAgent::builder()
+            .proxy(format!("http://127.0.0.1:{}", refusing(CHALLENGE)).parse().unwrap())
+            .build()
+            .unwrap();
+        let response = unknown.put("http://origin.test/").content(content).send().unwrap();
+        assert_eq!(response.status().as_u16(), 407);
+        assert_eq!(response.read_to_string().unwrap(), "refused");
+    }
+
+    #[test]
+    fn a_407_instead_of_100_is_answered() {
+        let port = Origin::raw(|connection, stream| {
+            let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+            while let Some(asked) = head(&mut reader, connection, 1) {
+                if asked.field("Proxy-Authorization").is_none() {
+                    answer(
+                        stream,
+                        "407 No\r\nProxy-Authenticate: Digest realm=a, nonce=n, qop=\"auth\"",
+                        b"",
+                    );
+                    return;
+                }
+                say(stream, "HTTP/1.1 100 Continue\r\n\r\n");
+                let length = if asked.field("Content-Length").is_some() { 4 } else { 14 };
+                reader.read_exact(&mut vec![0; length]).unwrap();
+                say(stream, OK);
+            }
+        });
+        let bytes = by_digest(port).post("http://origin.test/").content("text").expect_continue(true);
+        assert_eq!(bytes.send().unwrap().status().as_u16(), 200);
+        // What can be sent once only waits by itself.
+        let stream = by_digest(port).post("http://origin.test/").content_from(std::io::Cursor::new("text"));
+        assert_eq!(stream.send().unwrap().status().as_u16(), 200);
+    }
+
+    #[test]
+    fn a_407_of_the_server_s_own_is_no_reason_to_ask_twice() {
+        let origin =
+            Origin::serving(|_, stream| answer(stream, "407 No\r\nProxy-Authenticate: Basic realm=a", b""));
+        let mut config: ProxyConfig = "http://Mufasa:x@127.0.0.1:1".parse().unwrap();
+        config.set_auth_method(sessile::auth::ProxyAuthentication::Digest).set_no_proxy("127.0.0.1");
+        let agent = UserAgent::builder().proxy(config).build().unwrap();
+        let response = agent.post(origin.url("/")).content("text").send().unwrap();
+        assert_eq!((response.status().as_u16(), origin.seen().len()), (407, 1));
+    }
+
     #[test]
     fn a_proxy_s_challenge_is_answered_with_content_of_any_size() {
         for length in [0, 10, 10_000_000] {
             let proxy = guarded(DigestVerifier::new("proxy").unwrap().for_proxy());
-            let mut config: ProxyConfig =
-                format!("http://Mufasa:Circle%20of%20Life@127.0.0.1:{}", proxy.port).parse().unwrap();
-            config.set_auth_method(sessile::auth::ProxyAuthentication::Digest);
-            let agent = UserAgent::builder()
-                .proxy(config)
-                .timeouts(Timeouts::all(Duration::from_secs(10)))
-                .build()
-                .unwrap();
+            let agent = by_digest(proxy.port);
             for _ in 0..2 {
                 let request = agent.put("http://origin.test/x");
                 let request = if length > 0 { request.content(vec![0; length]) } else { request };
@@ -363,16 +416,21 @@ mod ntlm {
 
     /// Knows its users by their connections, as NTLM has it.
     fn guarded() -> Origin {
+        guarding("401", "WWW-Authenticate", "Authorization")
+    }
+
+    fn guarding(status: &'static str, asks: &'static str, says: &'static str) -> Origin {
         let known: Mutex<HashMap<usize, String>> = Mutex::default();
         Origin::serving(move |asked, stream| {
-            let message = asked.field("Authorization").and_then(|value| value.strip_prefix("NTLM "));
+            let message = asked.field(says).and_then(|value| value.strip_prefix("NTLM "));
             let message = message.map(|text| BASE64_STANDARD.decode(text).unwrap());
             if let Some(message) = message {
                 match message[8] {
                     1 => {
-                        assert!(asked.content.is_empty(), "the first message goes without content");
-                        let head = format!("401 No\r\nWWW-Authenticate: NTLM {}", challenge());
-                        return answer(stream, &head, b"more");
+                        assert!(asked.content.len() < 10, "the first message goes without content");
+                        let head = format!("{status} No\r\n{asks}: NTLM {}", challenge());
+                        let page: &[u8] = if asked.method == "HEAD" { b"" } else { b"more" };
+                        return answer(stream, &head, page);
                     }
                     _ => {
                         let text = String::from_utf8_lossy(&message).replace('\0', "");
@@ -383,7 +441,7 @@ mod ntlm {
             }
             match known.lock().unwrap().get(&asked.connection) {
                 Some(user) => answer(stream, "200 OK", user.as_bytes()),
-                None => answer(stream, "401 No\r\nWWW-Authenticate: NTLM", b"who?"),
+                None => answer(stream, &format!("{status} No\r\n{asks}: NTLM"), b"who?"),
             }
         })
     }
@@ -414,6 +472,32 @@ mod ntlm {
             "alice's handshake, her second request, bob's handshake, nobody, alice again"
         );
         assert_eq!(origin.seen().pop().unwrap().content.len(), 100_000);
+    }
+
+    fn through_ntlm() -> (Origin, UserAgent) {
+        let proxy = guarding("407", "Proxy-Authenticate", "Proxy-Authorization");
+        let mut config: sessile::session::ProxyConfig =
+            format!("http://alice:a@127.0.0.1:{}", proxy.port).parse().unwrap();
+        config.set_auth_method(sessile::auth::ProxyAuthentication::Ntlm);
+        (proxy, UserAgent::builder().proxy(config).build().unwrap())
+    }
+
+    #[test]
+    fn a_proxy_s_challenge_is_answered_before_large_content_is_sent() {
+        let (proxy, agent) = through_ntlm();
+        for length in [1_000_000, 3, 1_000_000] {
+            let response = agent.put("http://origin.test/x").content(vec![b'x'; length]).send().unwrap();
+            assert_eq!(response.read_to_string().unwrap(), "alice");
+            assert_eq!(proxy.seen().pop().unwrap().content.len(), length);
+        }
+        let seen: Vec<_> = proxy.seen().iter().map(|asked| asked.method.clone()).collect();
+        assert_eq!(seen, ["PUT", "HEAD", "PUT", "PUT", "PUT"]);
+        let (proxy, agent) = through_ntlm();
+        for _ in 0..2 {
+            let response = agent.post("http://origin.test/x").content("abc").send().unwrap();
+            assert_eq!(response.read_to_string().unwrap(), "alice");
+        }
+        assert_eq!(proxy.seen().len(), 4, "small content goes with every message");
     }
 
     #[test]

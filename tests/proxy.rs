@@ -137,6 +137,7 @@ fn setters_fail_on_a_connected_session_but_for_credentials() {
         session.set_proxy_host("other").unwrap_err(),
         session.set_proxy_port(1).unwrap_err(),
         session.set_proxy_tunnel(false).unwrap_err(),
+        session.set_proxy_protocol(sessile::session::ProxyProtocol::Socks5).unwrap_err(),
         session.set_proxy_config(ProxyConfig::none()).unwrap_err(),
     ] {
         assert_eq!(error.kind(), ErrorKind::IllegalState);
@@ -309,14 +310,19 @@ fn small_content_is_sent_again_with_the_answer_and_large_content_is_not() {
     drop(session);
     small.thread.join().unwrap();
 
-    let large = proxy(vec![act(|stream| {
-        head(stream);
-        stream.read_exact(&mut vec![0; 200_000]).unwrap();
-        say(stream, CHALLENGE);
-        let next = head(stream);
-        assert!(next.contains("Proxy-Authorization: Digest "), "the next one is authenticated: {next}");
-        say(stream, OK);
-    })]);
+    let large = proxy(vec![
+        act(|stream| {
+            head(stream);
+            stream.read_exact(&mut vec![0; 200_000]).unwrap();
+            say(stream, CHALLENGE);
+        }),
+        // Not every proxy that says that it keeps the connection has read the content.
+        act(|stream| {
+            let next = head(stream);
+            assert!(next.contains("Proxy-Authorization: Digest "), "the next one is authenticated: {next}");
+            say(stream, OK);
+        }),
+    ]);
     let mut session = digesting(&large);
     request.set_content_length(200_000);
     session.send_request(&request).unwrap().write_all(&vec![b'x'; 200_000]).unwrap();
@@ -395,8 +401,129 @@ fn socks_connects_to_the_name_and_then_it_is_as_without_a_proxy() {
     proxy.thread.join().unwrap();
 }
 
+#[cfg(feature = "digest")]
 #[test]
-fn a_proxy_that_stalls_is_a_timeout_in_time_and_can_be_aborted() {
+fn a_page_without_end_around_a_challenge_costs_its_connection() {
+    let proxy = proxy(vec![
+        act(|stream| {
+            head(stream);
+            say(stream, &CHALLENGE.replace("Content-Length: 4", "Content-Length: 1000000000"));
+            // As much as the client takes.
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        }),
+        act(|stream| {
+            assert!(head(stream).contains("Proxy-Authorization: Digest "));
+            say(stream, "HTTP/1.1 200 Connected\r\n\r\n");
+        }),
+    ]);
+    digesting(&proxy).proxy_connect().unwrap();
+    proxy.thread.join().unwrap();
+}
+
+#[cfg(feature = "digest")]
+#[test]
+fn a_proxy_gives_the_next_nonce_and_proves_that_it_knows_the_password() {
+    let proxy = proxy(vec![act(|stream| {
+        head(stream);
+        say(stream, CHALLENGE);
+        assert!(head(stream).contains("nonce=\"n1\""));
+        say(stream, &OK.replace("\r\n\r\n", "\r\nProxy-Authentication-Info: nextnonce=\"n2\"\r\n\r\n"));
+        let next = head(stream);
+        assert!(next.contains("nonce=\"n2\"") && next.contains("nc=00000001"), "{next}");
+        let wrong = "6629fae49393a05397450978507c4ef1";
+        let info = format!("\r\nProxy-Authentication-Info: qop=auth, rspauth=\"{wrong}\"\r\n\r\n");
+        say(stream, &OK.replace("\r\n\r\n", &info));
+    })]);
+    let mut session = digesting(&proxy);
+    get(&mut session, "/1").unwrap();
+    assert_eq!(get(&mut session, "/2").unwrap_err().kind(), ErrorKind::NotAuthenticated);
+    proxy.thread.join().unwrap();
+}
+
+#[test]
+fn the_global_proxy_is_for_sessions_made_afterwards_but_not_for_the_way_to_itself() {
+    let proxy = proxy(vec![act(|stream| {
+        let head = head(stream);
+        assert!(head.starts_with("CONNECT [::1]:8080 HTTP/1.1\r\nHost: [::1]:8080\r\n"), "{head}");
+        say(stream, "HTTP/1.1 200 OK\r\n\r\n");
+    })]);
+    // All other sessions of these tests have a proxy of their own.
+    ProxyConfig::set_global(Some(ProxyConfig::new("127.0.0.1", proxy.port)));
+    let session = HttpClientSession::new("::1", 8080);
+    ProxyConfig::set_global(None);
+    let mut session = session;
+    session.set_timeout(Duration::from_secs(10));
+    session.proxy_tunnel().unwrap();
+    proxy.thread.join().unwrap();
+}
+
+/// A SOCKS proxy that wants a password, and says to what it was asked to connect.
+fn socks(address_length: usize) -> (Proxy, std::sync::mpsc::Receiver<Vec<u8>>) {
+    let (told, asked) = std::sync::mpsc::channel();
+    let proxy = proxy(vec![act(move |stream| {
+        let mut greeting = [0; 4];
+        stream.read_exact(&mut greeting).unwrap();
+        assert_eq!(greeting, [5, 2, 0, 2]);
+        stream.write_all(&[5, 2]).unwrap();
+        let mut login = [0; 7];
+        stream.read_exact(&mut login).unwrap();
+        assert_eq!(&login, b"\x01\x02me\x02pw");
+        stream.write_all(&[1, 0]).unwrap();
+        let mut request = vec![0; 4 + address_length + 2];
+        stream.read_exact(&mut request).unwrap();
+        told.send(request).unwrap();
+        stream.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).unwrap();
+        head(stream);
+        say(stream, OK);
+    })]);
+    (proxy, asked)
+}
+
+#[test]
+fn socks_has_the_name_resolved_here_unless_the_proxy_is_to() {
+    for (host, length, expected) in [
+        ("origin.test", 4, &b"\x05\x01\0\x01\xc0\0\x02\x01\x1f\x90"[..]),
+        ("[::1]", 16, b"\x05\x01\0\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x1f\x90"),
+    ] {
+        let (proxy, asked) = socks(length);
+        let config: ProxyConfig = format!("socks5://me:pw@127.0.0.1:{}", proxy.port).parse().unwrap();
+        let mut session = HttpClientSession::with_proxy(host, 8080, config).unwrap();
+        session.set_resolver(std::sync::Arc::new(|_: &str, port: u16| {
+            Ok(vec![std::net::SocketAddr::from(([192, 0, 2, 1], port))])
+        }));
+        assert_eq!(get(&mut session, "/").unwrap().0, 200);
+        assert_eq!(asked.recv().unwrap(), expected);
+        drop(session);
+        proxy.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_proxy_that_stalls_can_be_left() {
+    for scheme in ["http", "socks5h"] {
+        let (done, wait) = std::sync::mpsc::channel::<()>();
+        let (reached, told) = std::sync::mpsc::channel();
+        let proxy = proxy(vec![act(move |stream| {
+            stream.read_exact(&mut [0; 3]).unwrap();
+            reached.send(()).unwrap();
+            let _ = wait.recv();
+        })]);
+        let config: ProxyConfig = format!("{scheme}://127.0.0.1:{}", proxy.port).parse().unwrap();
+        let mut session = HttpClientSession::with_proxy("origin.test", 8080, config).unwrap();
+        let abort = session.abort_handle();
+        let caller = std::thread::spawn(move || session.proxy_connect().map(drop));
+        told.recv().unwrap();
+        let started = std::time::Instant::now();
+        abort.abort();
+        assert!(caller.join().unwrap().unwrap_err().is_aborted(), "{scheme}");
+        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        drop(done);
+        proxy.thread.join().unwrap();
+    }
+}
+
+#[test]
+fn a_proxy_that_stalls_is_a_timeout_in_time() {
     let (done, wait) = std::sync::mpsc::channel::<()>();
     let proxy = proxy(vec![act(move |stream| {
         head(stream);

@@ -133,28 +133,24 @@ impl Authentication {
         self.0.id
     }
 
-    /// Whether a request is likely to be asked for the user: nothing can be said up front.
-    pub(super) fn will_be_asked(&self, origin: &Origin) -> bool {
-        let known = |servers: MutexGuard<'_, Servers>| servers.iter().any(|(known, _)| known == origin);
-        matches!(self.0.kind, Kind::Asked { .. }) && !known(self.servers())
-    }
-
-    /// Sets what can be said before the server asks.
+    /// Sets what can be said before the server asks, and says whether that is likely to be all: it is
+    /// not where nothing is known of the server, or where it knows its users by their connections.
     pub(super) fn apply(
         &self,
         origin: &Origin,
         request: &mut Request,
         hash: &dyn Fn(&mut HttpCredentials),
-    ) -> Result<()> {
+    ) -> Result<bool> {
         match &self.0.kind {
-            Kind::Basic(credentials) => credentials.authenticate(request),
-            Kind::Bearer(credentials) => credentials.authenticate(request),
+            Kind::Basic(credentials) => credentials.authenticate(request).map(|()| true),
+            Kind::Bearer(credentials) => credentials.authenticate(request).map(|()| true),
             Kind::Asked { .. } => match self.servers().iter_mut().find(|(known, _)| known == origin) {
                 Some((_, credentials)) => {
                     hash(credentials);
-                    credentials.update_auth_info(request).map(drop)
+                    let scheme = credentials.update_auth_info(request)?;
+                    Ok(scheme.is_some_and(|scheme| scheme != AuthScheme::Ntlm))
                 }
-                None => Ok(()),
+                None => Ok(false),
             },
         }
     }

@@ -157,7 +157,7 @@ impl Call {
         let mut said: Option<Vec<u8>> = None;
         let (mut rounds, mut repeated, mut proxy_asked) = (0, false, false);
         loop {
-            let (request, may_decode) = self.request(&origin, user.as_ref(), said.take())?;
+            let (request, may_decode) = self.request(&lease, user.as_ref(), said.take(), proxy_asked)?;
             let cookies = request.headers().get_bytes("cookie").map(<[u8]>::to_vec);
             if rounds == 0 && !repeated && !proxy_asked {
                 self.refuse_loop(&request, cookies.as_ref())?;
@@ -264,9 +264,10 @@ impl Call {
     /// The request as it is sent, and whether a compressed response is to be decoded.
     fn request(
         &self,
-        origin: &Origin,
+        lease: &Lease,
         user: Option<&Authentication>,
         said: Option<Vec<u8>>,
+        proxy_asked: bool,
     ) -> Result<(Request, bool)> {
         let order = &self.order;
         let mut request = order.request.clone();
@@ -278,16 +279,18 @@ impl Call {
             headers.set("Accept-Encoding", "gzip")?;
         }
         self.frame(&mut request, said.as_deref());
+        let mut may_be_asked = !proxy_asked && answers_proxy(&*lease.session);
         match (user, said) {
             (_, Some(value)) => request.headers_mut().set("Authorization", value)?,
             (Some(user), None) => {
-                user.apply(origin, &mut request, &|c| self.hash(c))?;
-                // Content that can be sent once only waits for the server to ask who we are.
-                if !order.content.is_replayable() && user.will_be_asked(origin) {
-                    request.set_expect_continue(true);
-                }
+                let said = user.apply(&lease.origin, &mut request, &|c| self.hash(c))?;
+                may_be_asked |= !said && lease.user != Some(user.id());
             }
             (None, None) => {}
+        }
+        // Content that can be sent once only waits to be asked who we are.
+        if may_be_asked && !order.content.is_replayable() {
+            request.set_expect_continue(true);
         }
         Ok((request, decode))
     }
@@ -415,10 +418,13 @@ fn is_private(request: &Request) -> bool {
 }
 
 /// Whether the session has an answer to a challenge of its proxy's that it could not give, for
-/// want of the content.
+/// want of the content. Through a tunnel it is not the proxy that answers requests.
 fn answers_proxy(session: &dyn ClientSession) -> bool {
     use crate::auth::ProxyAuthentication;
     let proxy = session.proxy_config();
     !proxy.username().is_empty()
         && !matches!(proxy.auth_method(), ProxyAuthentication::None | ProxyAuthentication::Basic)
+        && !proxy.protocol().is_socks()
+        && !session.is_secure()
+        && !session.bypass_proxy()
 }

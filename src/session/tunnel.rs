@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{ClientSession, HttpClientSession, Observer, ProxyConfig, Session, Timeouts};
 use crate::auth::{BasicCredentials, HttpCredentials, ProxyAuthentication};
@@ -14,6 +14,9 @@ use crate::{Error, ErrorKind, Phase, Result};
 /// Challenges that are answered before the proxy is taken to refuse: NTLM needs two, and a
 /// stale nonce one more.
 pub(super) const ROUNDS: usize = 4;
+
+/// How much of what a proxy says along with a challenge is read, to go on with its connection.
+const MOST_PAGE: u64 = 64 * 1024;
 
 /// What a tunnel is made within.
 pub(super) struct Within<'a> {
@@ -52,7 +55,6 @@ pub(super) fn credentials(proxy: &ProxyConfig) -> Option<HttpCredentials> {
     }
     let mut credentials = HttpCredentials::new(proxy.username(), proxy.password());
     credentials.set_schemes(&[scheme]);
-    credentials.set_time(SystemTime::now());
     Some(credentials)
 }
 
@@ -103,6 +105,10 @@ pub(super) fn open(
         }
         reused = true;
         if response.status().is_success() {
+            #[cfg(feature = "digest")]
+            if let Some(credentials) = credentials {
+                credentials.check_proxy_auth_info(&request, &response, None)?;
+            }
             let (mut stream, early) = session.detach_socket()?.into_parts();
             stream.attach_abort(within.abort)?;
             return Ok(if early.is_empty() {
@@ -113,10 +119,13 @@ pub(super) fn open(
         }
         let answered = match &mut credentials {
             Some(credentials) if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+                credentials.set_time(SystemTime::now());
                 match credentials.proxy_authenticate(&mut request, &response) {
                     Ok(scheme) => scheme.is_some(),
-                    Err(error) if error.kind() == ErrorKind::NotAuthenticated => false,
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        log::debug!("the proxy's challenge is not answered: {error}");
+                        false
+                    }
                 }
             }
             _ => false,
@@ -124,7 +133,8 @@ pub(super) fn open(
         if !answered {
             break;
         }
-        session.connection_mut().body_reader().skip().map_err(proxy_error)?;
+        // A page without end is not read to it: then another connection is made.
+        session.connection_mut().settle(MOST_PAGE, Duration::MAX);
     }
     Err(refusal(&response))
 }

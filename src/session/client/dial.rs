@@ -158,6 +158,7 @@ impl Dialer {
     }
 
     fn socks(&self, host: &str, port: u16, within: &tunnel::Within<'_>) -> Result<Stream> {
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let address = match host.parse() {
             Ok(ip) => Some(SocketAddr::new(ip, port)),
             Err(_) if self.proxy.protocol() == ProxyProtocol::Socks5h => None,

@@ -12,7 +12,9 @@ use std::io::Read;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use zeroize::Zeroizing;
 
 use dial::{Dialer, Route};
 pub(crate) use dial::{Layer, Peer};
@@ -23,7 +25,7 @@ use super::connection::Connection;
 use super::proxy::{ProxyConfig, ProxyProtocol};
 use super::timeouts::limited;
 use super::{ClientSession, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, Session, tunnel};
-use crate::auth::ProxyAuthentication;
+use crate::auth::{AuthScheme, ProxyAuthentication};
 use crate::message::{Method, Request, Response, StatusCode};
 #[cfg(feature = "_tls")]
 use crate::net::tls::TlsContext;
@@ -116,6 +118,18 @@ pub struct HttpClientSession {
     server_keep_alive: Option<Duration>,
     /// The proxy passes bytes on, on this connection, although it would get requests itself.
     tunnelled: bool,
+    introduction: Introduction,
+}
+
+/// How far a proxy that knows its users by their connections (NTLM) knows this one.
+#[derive(Debug, Default)]
+struct Introduction {
+    /// It has asked, on this connection or on one before.
+    wanted: bool,
+    /// It has let a request pass on this connection.
+    done: bool,
+    /// The last message, which goes with the next request.
+    proof: Option<Zeroizing<Vec<u8>>>,
 }
 
 type OnInterim = Box<dyn FnMut(&Response) + Send>;
@@ -211,6 +225,7 @@ impl HttpClientSession {
             },
             server_keep_alive: None,
             tunnelled: false,
+            introduction: Introduction::default(),
         }
     }
 
@@ -276,6 +291,11 @@ impl HttpClientSession {
         self.dialer.unix = host.starts_with('/').then(|| PathBuf::from(&host));
         self.host = if self.dialer.unix.is_some() { "localhost".to_owned() } else { host };
         self.host_field = host_field(&self.host, self.port, self.dialer.default_port());
+    }
+
+    fn assign_proxy(&mut self, proxy: ProxyConfig) {
+        self.dialer.set_proxy(proxy);
+        self.introduction = Introduction::default();
     }
 
     fn while_unconnected(&self, what: &str) -> Result<()> {
@@ -373,6 +393,7 @@ impl HttpClientSession {
         self.connection.attach_socket(stream)?;
         self.server_keep_alive = None;
         self.tunnelled = false;
+        (self.introduction.done, self.introduction.proof) = (false, None);
         Ok(())
     }
 
@@ -427,6 +448,11 @@ impl HttpClientSession {
             self.proxy_tunnel()?;
         } else if !reused {
             self.connect()?;
+        }
+        if framing != Framing::None && self.introduction.wanted && !self.introduction.done && self.forwards()
+        {
+            reused = false;
+            self.introduce(request)?;
         }
         self.exchange.reused = reused && served;
         self.connection.observe(Phase::Send);
@@ -639,6 +665,8 @@ impl HttpClientSession {
     /// The head of the final response is there: how its content is framed, and whether the
     /// connection persists.
     fn accept(&mut self, response: &Response) -> Result<()> {
+        #[cfg(feature = "digest")]
+        self.check_proxy(response)?;
         let framing = proto::response_framing(&self.exchange.method, response)?;
         let (out, input) = self.connection.halves();
         input.set_framing(framing);
@@ -646,6 +674,7 @@ impl HttpClientSession {
             out.poison(reason);
         }
         self.server_keep_alive = keep_alive_hint(response.headers()).or(self.server_keep_alive);
+        self.introduction.done |= response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED;
         self.exchange.state = State::Answered;
         self.connection.observe(Phase::ReceiveBody);
         Ok(())
@@ -687,6 +716,7 @@ impl HttpClientSession {
     /// The head of the final response came instead of 100. Its framing is decided by it, whatever
     /// response is handed in later.
     fn accept_peeked(&mut self, response: &Response) -> Result<()> {
+        self.take_challenge(response);
         self.accept(response)?;
         self.exchange.state = State::Peeked;
         Ok(())
@@ -742,7 +772,7 @@ impl HttpClientSession {
         let mut proxy = self.dialer.proxy.clone();
         if self.dialer.proxy_credentials.is_none() || proxy.auth_method() != method {
             proxy.set_auth_method(method);
-            self.dialer.set_proxy(proxy);
+            self.assign_proxy(proxy);
         }
         let unanswered =
             || Error::new(ErrorKind::NotAuthenticated, "the proxy makes no challenge that can be answered");
@@ -754,6 +784,7 @@ impl HttpClientSession {
         let mut response = Response::new();
         self.send_challenge_request(request, &mut response)?;
         let credentials = self.dialer.proxy_credentials.as_mut().ok_or_else(unanswered)?;
+        credentials.set_time(SystemTime::now());
         match credentials.proxy_authenticate(request, &response)? {
             Some(_) => Ok(()),
             None => Err(unanswered()),
@@ -809,33 +840,95 @@ impl HttpClientSession {
         if self.dialer.proxy.username().is_empty() {
             return Ok(None);
         }
+        if let Some(proof) = self.introduction.proof.take() {
+            return Ok(Some(proof.to_vec()));
+        }
         let target = format!("{}{}", self.proxy_request_prefix(), request.target());
         let mut bare = Request::new(request.method().clone(), target);
         self.proxy_authenticate(&mut bare)?;
         Ok(bare.headers().get_bytes("proxy-authorization").map(<[u8]>::to_vec))
     }
 
-    /// Whether the response was a challenge of the proxy's that could be answered: then the
-    /// request was sent again. A request whose content is gone can't be; its response goes to
-    /// the caller, and the next request is authenticated.
-    fn answer_challenge(&mut self, response: &Response) -> Result<bool> {
+    /// Takes in a challenge of the proxy's, and says whether there is an answer to it. What could
+    /// not be answered with this request is answered with the next one.
+    fn take_challenge(&mut self, response: &Response) -> bool {
         if response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED || self.exchange.challenges == 0 {
-            return Ok(false);
+            return false;
         }
         self.exchange.challenges -= 1;
-        let Some(credentials) = &mut self.dialer.proxy_credentials else { return Ok(false) };
+        let Some(credentials) = &mut self.dialer.proxy_credentials else { return false };
+        credentials.set_time(SystemTime::now());
         match credentials.proxy_authenticate(&mut self.exchange.asked, response) {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(false),
+            Ok(scheme) => {
+                self.introduction.wanted = scheme == Some(AuthScheme::Ntlm);
+                scheme.is_some()
+            }
             // The proxy knows no such user, or makes no challenge that can be read: its response, which
             // came whole, is the caller's.
             Err(error) => {
                 log::debug!("the proxy's challenge is not answered: {error}");
-                return Ok(false);
+                false
             }
         }
+    }
+
+    /// Says to the proxy who comes, before content is sent that it would only refuse: by a request
+    /// that does no harm, if it passes that on. The answer to its challenge goes with the request.
+    fn introduce(&mut self, request: &Request) -> Result<()> {
+        let mut first = Request::new(Method::HEAD, request.target());
+        if let Some(host) = request.headers().get_bytes("host") {
+            first.headers_mut().set("Host", host)?;
+        }
+        let mut response = Response::with_status(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+        response.headers_mut().set("Proxy-Authenticate", AuthScheme::Ntlm.as_str())?;
+        let Some(credentials) = &mut self.dialer.proxy_credentials else { return Ok(()) };
+        credentials.proxy_authenticate(&mut first, &response)?;
+        self.connection.observe(Phase::Proxy);
+        self.write_request(&first, Framing::None)?;
+        self.exchange.reused = false;
+        self.end_request()?;
+        let limit = self.head_limit();
+        self.final_head(&limit, &mut response)?;
+        let answered = self.take_challenge(&response);
+        self.accept(&response)?;
+        self.exchange.state = State::Idle;
+        if !self.connection.settle(DRAIN, DRAIN_TIME) {
+            return self.connect();
+        }
+        let proof = self.exchange.asked.headers().get_bytes("proxy-authorization");
+        self.introduction.proof = proof.filter(|_| answered).map(|proof| Zeroizing::new(proof.to_vec()));
+        Ok(())
+    }
+
+    /// Whether the proxy proves that it knows the password too, where it says something to that end.
+    #[cfg(feature = "digest")]
+    fn check_proxy(&mut self, response: &Response) -> Result<()> {
+        let challenged = response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        if challenged || self.exchange.challenges == 0 || !response.headers().has("Proxy-Authentication-Info")
+        {
+            return Ok(());
+        }
+        match &mut self.dialer.proxy_credentials {
+            Some(credentials) => {
+                credentials.check_proxy_auth_info(&self.exchange.asked, response, None).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the response was a challenge of the proxy's that could be answered: then the
+    /// request was sent again. A request whose content is gone can't be; its response goes to
+    /// the caller, and the next request is authenticated.
+    fn answer_challenge(&mut self, response: &Response) -> Result<bool> {
+        if !self.take_challenge(response) {
+            return Ok(false);
+        }
         let value = self.exchange.asked.headers().get_bytes("proxy-authorization");
-        let (Some(value), false) = (value, self.exchange.replay.is_empty()) else { return Ok(false) };
+        let (Some(value), false) = (value, self.exchange.replay.is_empty()) else {
+            // The proxy may never read what is on its way to it: squid 5 doesn't, nor what comes next.
+            self.connection.out_mut().poison(CloseReason::EarlyResponse);
+            return Ok(false);
+        };
         self.exchange.replay = with_field(&self.exchange.replay, "Proxy-Authorization", value)?;
         self.accept(response)?;
         self.exchange.state = State::Requested;
@@ -947,14 +1040,14 @@ impl ClientSession for HttpClientSession {
         if proxy.is_some() && proxy.protocol() == ProxyProtocol::Https && cfg!(not(feature = "_tls")) {
             return Err(Error::unsupported("an https proxy needs the feature tls"));
         }
-        self.dialer.set_proxy(proxy);
+        self.assign_proxy(proxy);
         Ok(())
     }
 
     fn set_proxy_credentials(&mut self, username: &str, password: &str) {
         let mut proxy = self.dialer.proxy.clone();
         proxy.set_credentials(username, password);
-        self.dialer.set_proxy(proxy);
+        self.assign_proxy(proxy);
     }
 
     fn reset(&mut self) {
@@ -1049,6 +1142,7 @@ impl HttpClientSession {
                 self.connection.observe(Phase::Send);
                 continue;
             }
+            self.take_challenge(response);
             self.accept(response)?;
             // A refusal ends the upload (RFC 9112, 9.5).
             if response.status().as_u16() >= 300 {
