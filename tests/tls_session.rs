@@ -8,7 +8,7 @@
 mod tls;
 
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -878,6 +878,113 @@ fn a_handshake_that_stalls_is_over_in_the_connect_time_out() {
     let started = Instant::now();
     assert!(get(&mut session, "/").unwrap_err().is_timeout());
     assert!((145..600).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+}
+
+/// A way to the server that lets so many records through in each direction, and then nothing. Says
+/// when the server's are through.
+fn held_up(
+    server: SocketAddr,
+    from_client: usize,
+    from_server: usize,
+) -> (Server, std::sync::mpsc::Receiver<()>) {
+    let (through, told) = std::sync::mpsc::channel();
+    let between = Server::with(move |client| {
+        let server = TcpStream::connect(server).unwrap();
+        let (back, to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+        let through = through.clone();
+        thread::spawn(move || {
+            pass(back, to_client, from_server, || through.send(()).unwrap_or_default());
+        });
+        pass(client, server, from_client, || {});
+    });
+    (between, told)
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, records: usize, held: impl FnOnce()) {
+    for _ in 0..records {
+        let mut record = vec![0; 5];
+        if from.read_exact(&mut record).is_err() {
+            let _ = to.shutdown(Shutdown::Both);
+            return;
+        }
+        record.resize(5 + usize::from(u16::from_be_bytes([record[3], record[4]])), 0);
+        if from.read_exact(&mut record[5..]).is_err() || to.write_all(&record).is_err() {
+            return;
+        }
+    }
+    held();
+    let _ = io::copy(&mut from, &mut io::sink());
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn a_handshake_that_stalls_anywhere_ends_in_time_and_by_an_abort() {
+    for (version, least) in [(TlsVersion::Tls12, 4), (TlsVersion::Tls13, 3)] {
+        let ends = Ends::speaking(version);
+        let server = Server::answering(&ends.server);
+        let mut stalled = 0;
+        for records in 0.. {
+            let (between, held) = held_up(server.address, usize::MAX, records);
+            let mut session = between.session(&ends.client);
+            session.set_connect_timeout(Duration::from_millis(100));
+            session.set_receive_timeout(Duration::from_millis(100));
+            let started = Instant::now();
+            let error = get(&mut session, "/").unwrap_err();
+            assert!(error.is_timeout(), "{version} {records}: {error:?}");
+            assert!((95..800).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+            if error.phase() != Some(Phase::Handshake) {
+                break;
+            }
+            stalled += 1;
+            held.recv().unwrap();
+            let mut session = between.session(&ends.client);
+            let abort = session.abort_handle();
+            let caller = thread::spawn(move || get(&mut session, "/").map(drop));
+            held.recv().unwrap();
+            let started = Instant::now();
+            abort.abort();
+            assert!(caller.join().unwrap().unwrap_err().is_aborted(), "{version} {records}");
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        }
+        assert!(stalled >= least, "{version}: {stalled}");
+    }
+}
+
+#[test]
+fn a_server_waits_for_a_client_that_stalls_anywhere_for_its_own_time() {
+    for (version, least) in [(TlsVersion::Tls12, 3), (TlsVersion::Tls13, 2)] {
+        let authority = Authority::new("an authority");
+        let issued = authority.server(&["localhost"]);
+        let context = TlsContext::server()
+            .certificate_pem(&issued.pem, &issued.key)
+            .min_version(version)
+            .handshake_timeout(Duration::from_millis(100))
+            .build()
+            .unwrap();
+        let client = TlsContext::client().only_added_cas().add_ca_pem(&authority.pem).max_version(version);
+        let client = client.build().unwrap();
+        let (ended, endings) = std::sync::mpsc::channel();
+        let server = Server::with(move |stream| {
+            let mut stream = context.accept(Stream::Tcp(Socket::from_tcp(stream).unwrap())).unwrap();
+            let started = Instant::now();
+            let read = Limit::stall(Duration::from_millis(300));
+            let ending = stream.read(&mut [0; 10], &read).map_err(|error| error.phase());
+            ended.send((ending, started.elapsed())).unwrap();
+        });
+        let mut stalled = 0;
+        for records in 0.. {
+            let (between, _) = held_up(server.address, records, usize::MAX);
+            let mut session = between.session(&client);
+            thread::spawn(move || get(&mut session, "/").map(drop));
+            let (ending, took) = endings.recv().unwrap();
+            assert!((95..800).contains(&took.as_millis()), "{version} {records}: {took:?}");
+            if ending != Err(Some(Phase::Handshake)) {
+                break;
+            }
+            stalled += 1;
+        }
+        assert!(stalled >= least, "{version}: {stalled}");
+    }
 }
 
 #[test]
