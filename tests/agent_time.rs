@@ -107,6 +107,22 @@ fn over_a_connection_that_is_not_taken() {
     assert!(matches!(error.phase(), Some(Phase::Connect | Phase::ReceiveHead)), "{error:?}");
 }
 
+#[cfg(feature = "tls")]
+#[test]
+fn over_a_handshake_and_over_proxies_that_say_nothing() {
+    let silent = Origin::raw(|_, stream| drop(std::io::copy(stream, &mut std::io::sink())));
+    let error = ends_in_time(|| agent().get(format!("https://127.0.0.1:{silent}/")).send().map(drop));
+    assert_eq!(error.phase(), Some(Phase::Handshake));
+    for scheme in ["http", "https", "socks5h"] {
+        let agent = UserAgent::builder()
+            .proxy(format!("{scheme}://127.0.0.1:{silent}").parse().unwrap())
+            .timeout(TOTAL)
+            .build()
+            .unwrap();
+        ends_in_time(|| agent.get("https://origin.test/").send().map(drop));
+    }
+}
+
 #[test]
 fn over_a_head_that_does_not_come() {
     let silent = Origin::raw(|_, stream| {
