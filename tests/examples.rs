@@ -401,6 +401,22 @@ fn wrong_command_lines_end_with_2() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/folder"));
 }
 
+#[cfg(unix)]
+#[test]
+#[ignore = "needs script"]
+fn a_long_download_shows_a_bar_to_a_terminal_and_to_nobody_else() {
+    let (serve, folder) = (Serve::start(&[]), Folder::new());
+    let (file, url) = (folder.file("file", b""), serve.url("/bytes/5000000"));
+    let fetch = fetch(&["-o", &file, &url]);
+    let line = format!("'{}' -o '{file}' '{url}'", fetch.get_program().to_str().unwrap());
+    let shown = run(Command::new("script").args(["--quiet", "--return", "--command", &line, "/dev/null"]));
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(&format!("[{}] 100%", "#".repeat(40))) && shown.contains("MiB/s"), "{shown:?}");
+    assert!(fs::read(&file).unwrap() == pattern(5_000_000));
+    let output = run(&mut programs::fetch(&["-o", &file, &url]));
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
 #[test]
 fn a_reader_that_leaves_is_no_error_to_speak_of() {
     let serve = Serve::start(&[]);
