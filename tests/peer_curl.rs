@@ -4,11 +4,12 @@
 
 mod programs;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::Command;
 
-use programs::{Folder, Serve, pattern, run};
+use programs::{Folder, Serve, fetched, pattern, run};
 use sessile::server::HttpServer;
 
 /// What curl prints; it must succeed.
@@ -135,4 +136,65 @@ fn trailers() {
     server.start().unwrap();
     let all = curl(&["--include", &format!("http://127.0.0.1:{}/", server.port())]);
     assert!(all.ends_with("\r\n\r\nhelloDigest: none\r\n"), "{all:?}");
+}
+
+/// Sets cookies of all kinds, and says which came.
+fn cookies() -> HttpServer {
+    HttpServer::bind("127.0.0.1:0", |request, response| {
+        let sent = request.headers().get("Cookie").unwrap_or_default().to_owned();
+        for cookie in ["id=31d4; Path=/; HttpOnly", "long=1; Path=/; Max-Age=100000", "deep=2; Path=/deep/"] {
+            response.headers_mut().append("Set-Cookie", cookie)?;
+        }
+        response.headers_mut().append("Set-Cookie", "no=3; Max-Age=0")?;
+        response.headers_mut().append("Set-Cookie", "foreign=4; Domain=example.com")?;
+        response.send_buffer(sent.as_bytes())
+    })
+    .unwrap()
+}
+
+#[cfg(feature = "cookies")]
+#[test]
+#[ignore = "needs curl"]
+fn cookies_that_one_keeps_the_other_sends() {
+    let folder = Folder::new();
+    let jar = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let mut server = cookies();
+    server.start().unwrap();
+    let url = format!("http://127.0.0.1:{}/deep/page", server.port());
+    let (of_curl, of_fetch) = (jar("curl"), jar("fetch"));
+    assert_eq!(curl(&["--cookie-jar", &of_curl, &url]), "");
+    assert_eq!(fetched(&["--cookies", &of_fetch, &url]), "");
+    // Of cookies for the same path, curl sends those with longer names first.
+    let sent = |field: String| field.split("; ").map(str::to_owned).collect::<BTreeSet<_>>();
+    let all = sent("deep=2; id=31d4; long=1".to_owned());
+    assert_eq!(sent(fetched(&["--cookies", &of_curl, &url])), all, "curl's file");
+    assert_eq!(sent(curl(&["--cookie", &of_fetch, &url])), all, "fetch's file");
+    // Each has written what it read of the other's.
+    assert_eq!(sent(curl(&["--cookie", &of_curl, "--cookie-jar", &of_curl, &url])), all);
+    assert_eq!(sent(fetched(&["--cookies", &of_curl, &url])), all);
+    let lines = |path: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(path).unwrap();
+        let cookies = text.lines().filter(|line| line.contains('\t'));
+        // But for when they end, to the second.
+        cookies
+            .map(|line| line.split('\t').enumerate().filter(|(n, _)| *n != 4).map(|(_, f)| f).collect())
+            .collect()
+    };
+    assert_eq!(lines(&of_curl), lines(&of_fetch));
+    server.stop();
+}
+
+#[cfg(feature = "cookies")]
+#[test]
+#[ignore = "needs curl"]
+fn a_web_session_goes_from_curl_to_fetch_and_back() {
+    let (serve, folder) = (Serve::start(&[]), Folder::new());
+    let jar = folder.path().join("jar").to_str().unwrap().to_owned();
+    let url = serve.url("/session");
+    curl(&["--cookie-jar", &jar, "--data", "name=curl", &url]);
+    let seen = fetched(&["--cookies", &jar, &url]);
+    assert!(seen.contains("\"name\":\"curl\"") && seen.contains("\"is_new\":false"), "{seen}");
+    fetched(&["--cookies", &jar, "-d", "name=fetch", &url]);
+    let seen = curl(&["--cookie", &jar, &url]);
+    assert!(seen.contains("\"name\":\"fetch\""), "{seen}");
 }

@@ -35,7 +35,14 @@ http {
         location /kept/ { return 307 /hello; }
         location /nothing { return 204; }
         location /included/ { ssi on; ssi_types *; }
+        location /private/ { auth_basic "cave"; auth_basic_user_file users; }
+        location /to-private { return 302 /private/page; }
+        location /away { return 307 http://127.0.0.1:OTHER/; }
         location /stored/ { dav_methods PUT; create_full_put_path on; }
+    }
+    server {
+        listen 127.0.0.1:OTHER;
+        location / { return 200 "user: $http_authorization, cookie: $http_cookie."; }
     }
 }
 "#;
@@ -51,9 +58,14 @@ impl Nginx {
     fn start() -> Nginx {
         let folder = Folder::new();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let configuration = CONFIGURATION.replace("PORT", &address.port().to_string());
+        let configuration = CONFIGURATION
+            .replace("PORT", &address.port().to_string())
+            .replace("OTHER", &free_port().to_string());
+        // `user` with the password `pass`, as `htpasswd` writes it.
+        folder.file("users", b"user:$apr1$sessile0$Si9Lxc5u24QOCtBzS7AkA.\n");
         let configuration = folder.file("nginx.conf", configuration.as_bytes());
         fs::create_dir_all(folder.path().join("files/included")).unwrap();
+        fs::create_dir_all(folder.path().join("files/private")).unwrap();
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
         let child = Command::new("nginx")
             .env("PATH", path)
@@ -155,6 +167,37 @@ fn redirects() {
     let log = nginx.log();
     let methods: Vec<_> = log.iter().filter_map(|line| line.split(' ').nth(2)).collect();
     assert_eq!(methods, ["GET", "GET", "GET", "POST", "GET", "POST", "POST"], "{log:?}");
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn basic_with_redirects() {
+    let nginx = Nginx::start();
+    let page = nginx.serves("private/page", b"for members");
+    assert!(fetched(&["-i", &page]).starts_with("HTTP/1.1 401 "));
+    assert_eq!(fetched(&["-u", "user:pass", &page, &page]), "for members".repeat(2));
+    assert_eq!(fetched(&["-u", "user:pass", "--auth", "basic", &page]), "for members");
+    assert!(fetched(&["-i", "-u", "user:wrong", &page]).starts_with("HTTP/1.1 401 "));
+    assert_eq!(fetched(&[&page.replace("//", "//user:pass@")]), "for members");
+    assert_eq!(fetched(&["-L", "-u", "user:pass", &nginx.url("/to-private")]), "for members");
+    let statuses: Vec<_> = nginx
+        .log()
+        .iter()
+        .filter(|line| line.contains("/private/"))
+        .map(|l| l[l.len() - 3..].to_owned())
+        .collect();
+    assert_eq!(
+        statuses,
+        ["401", "401", "200", "200", "200", "401", "401", "401", "200", "401", "200"],
+        "asked first, but for the second page and where it is said at once"
+    );
+    // Another port is another server, and learns nothing.
+    let away = ["-L", "-H", "Cookie: a=b", &nginx.url("/away")];
+    for more in [&["-u", "user:pass"][..], &["-u", "user:pass", "--auth", "basic"]] {
+        assert_eq!(fetched(&[&away[..], more].concat()), "user: , cookie: .");
+    }
+    let own = ["-L", "-H", "Authorization: Bearer token", &nginx.url("/away")];
+    assert_eq!(fetched(&own), "user: , cookie: .");
 }
 
 #[test]

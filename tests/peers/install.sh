@@ -16,6 +16,8 @@ module() { # module PYTHON_MODULE PACKAGE
 need curl curl
 need nginx nginx-light
 need openssl openssl
+need squid squid
+need microsocks microsocks
 need /usr/bin/python3 python3
 need chromium chromium
 need redis-server redis-server
