@@ -255,10 +255,15 @@ fn a_persistent_cookie_is_prolonged_now_and_then() {
     finish(&manager, &session);
     let cookie = format!("id={}", session.id());
     let visit = || finish(&manager, &find(&manager, &[&cookie]).unwrap()).len();
-    assert_eq!(visit(), 1);
     assert_eq!(visit(), 0);
     clock.advance(Duration::from_secs(3 * 60));
     assert_eq!(visit(), 1);
+    assert_eq!(visit(), 0);
+    // "Remember me" reaches the cookie too.
+    let session = find(&manager, &[&cookie]).unwrap();
+    session.set_timeout(Some(Duration::from_secs(30 * 24 * 60 * 60)));
+    let set = finish(&manager, &session);
+    assert!(set.len() == 1 && set[0].contains("; Max-Age=2592000"), "{set:?}");
     assert_eq!(visit(), 0);
 }
 

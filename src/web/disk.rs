@@ -179,12 +179,13 @@ impl Disk for Folder {
 
     fn lock(&self, number: u8) -> io::Result<Locked<'_>> {
         let number = usize::from(number) % LOCKS;
+        // The wait for other threads counts: they may be waiting for another process, too.
+        let started = Instant::now();
         let mut file = self.locks[number].lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
             let path = self.path.join(format!("{LOCK_NAME}{number:02x}"));
             *file = Some(self.options().write(true).create(true).truncate(false).open(path)?);
         }
-        let started = Instant::now();
         let mut pause = Duration::from_micros(50);
         while let Some(opened) = &*file {
             match fs4::FileExt::try_lock(opened) {
@@ -235,3 +236,32 @@ fn existing<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 const LOCK_NAME: &str = ".lock-";
 /// More than threads that write at a time; each lock may keep a file open.
 pub(crate) const LOCKS: usize = 32;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_wait_for_another_process_give_up_together() {
+        const PATIENCE: Duration = Duration::from_millis(500);
+        let path = std::env::temp_dir().join(format!("sessile-disk-{}", std::process::id()));
+        _ = fs::remove_dir_all(&path);
+        let (folder, other) =
+            (Folder::open(path.clone(), PATIENCE).unwrap(), Folder::open(path.clone(), PATIENCE).unwrap());
+        let held = other.lock(7).unwrap();
+        let start = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                let folder = &folder;
+                scope.spawn(move || {
+                    assert_eq!(folder.lock(7).err().unwrap().kind(), io::ErrorKind::TimedOut);
+                });
+            }
+        });
+        // One after the other, it would be ten seconds.
+        assert!((500..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+        drop(held);
+        assert!(folder.lock(7).is_ok());
+        _ = fs::remove_dir_all(path);
+    }
+}

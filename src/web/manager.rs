@@ -182,27 +182,31 @@ impl WebSessionManager {
             };
         }
         let ours = is.maker || (session.visit != 0 && rotated_by == session.visit);
-        if ours || self.must_prolong(session) {
-            let timeout = session.timeout();
+        let timeout = session.timeout();
+        if self.is_cookie_due(session, ours, timeout) {
             tracking.set_cookie(context, response, &session.id(), is.secure, timeout)?;
         }
         Ok(())
     }
 
-    /// Whether the cookie outlives the browser, and the client's copy is a good deal older
-    /// than the session's latest access.
-    fn must_prolong(&self, session: &WebSession) -> bool {
+    /// Whether the client has to be sent the cookie: it does not know the id (`ours`), or the
+    /// cookie outlives the browser, and the client's copy is a good deal older than the
+    /// session's latest access, or is for another time.
+    fn is_cookie_due(&self, session: &WebSession, ours: bool, timeout: Option<Duration>) -> bool {
         let is = session.visit_is;
-        if !self.0.settings.tracking.persistent || !is.by_cookie || is.by_alias {
+        if !self.0.settings.tracking.persistent {
+            return ours;
+        }
+        if !ours && (!is.by_cookie || is.by_alias) {
             return false;
         }
-        let now = self.0.core.now();
-        let often = session.timeout().map_or(COOKIE_AGE, |timeout| span(timeout) / 10);
+        let (now, age) = (self.0.core.now(), span_or_never(timeout));
+        let often = timeout.map_or(COOKIE_AGE, |timeout| span(timeout) / 10);
         let mut body = lock(&session.shared.body);
-        let sent = &mut body.make_extra().cookie_sent;
-        let due = now.saturating_sub(*sent) >= often;
+        let (sent, sent_for) = &mut body.make_extra().cookie_sent;
+        let due = ours || now.saturating_sub(*sent) >= often || *sent_for != age;
         if due {
-            *sent = now;
+            (*sent, *sent_for) = (now, age);
         }
         due
     }

@@ -66,8 +66,8 @@ pub(crate) struct Extra {
     /// The requests that gave it its id, and its end: theirs is the cookie to set.
     pub(crate) rotated_by: u64,
     pub(crate) ended_by: u64,
-    /// When the client was last sent the cookie.
-    pub(crate) cookie_sent: u64,
+    /// When the client was last sent a cookie that outlives the browser, and for how long.
+    pub(crate) cookie_sent: (u64, u64),
     /// What there is to know for a store beyond the process.
     pub(crate) remote: Option<Box<Remote>>,
 }
