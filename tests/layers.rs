@@ -117,6 +117,31 @@ fn the_parser_has_one_user_and_so_have_the_time_outs_of_sockets() {
 }
 
 #[test]
+fn the_library_of_tls_is_known_in_one_folder_and_to_nothing_public() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let home = root.join("src/net/tls");
+    for path in sources(&root.join("src")) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(path.starts_with(&home) || !code(&text).any(|(_, line)| line.contains("rustls")), "{path:?}");
+    }
+    // No type that a program can name is one of its parts.
+    let parts =
+        ["Store", "StoresServerSessions", "ProducesTickets", "Verifier", "ResolvesServerCert", "KeyLog"];
+    let known: Vec<String> = sources(&home).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let lines = || known.iter().flat_map(|text| code(text)).map(|(_, line)| line.trim());
+    let mut seen = 0;
+    for line in lines().filter(|line| line.starts_with("impl ")) {
+        let Some((of, name)) = line.split_once(" for ") else { continue };
+        if parts.iter().any(|part| of.ends_with(part)) {
+            seen += 1;
+            let name: String = name.chars().take_while(|c| c.is_alphanumeric()).collect();
+            assert!(!lines().any(|line| line.starts_with(&format!("pub struct {name}"))), "{line}");
+        }
+    }
+    assert!(seen > 5, "its parts were not found");
+}
+
+#[test]
 fn every_file_opens_with_its_law() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for path in sources(&root.join("src")) {

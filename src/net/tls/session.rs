@@ -62,9 +62,9 @@ impl TlsSession {
     /// old.
     #[doc(alias = "isResumable")]
     pub fn is_resumable(&self) -> bool {
-        let kept = self.kept();
-        kept.tls12.as_ref().is_some_and(|(at, _)| self.is_fresh(*at))
-            || kept.tls13.iter().any(|(at, _)| self.is_fresh(*at))
+        let kept = self.shared.kept();
+        kept.tls12.as_ref().is_some_and(|(at, _)| self.shared.is_fresh(*at))
+            || kept.tls13.iter().any(|(at, _)| self.shared.is_fresh(*at))
     }
 
     /// The name of the server, as it was asked for.
@@ -74,25 +74,36 @@ impl TlsSession {
 
     /// Forgets what is kept.
     pub fn clear(&self) {
-        *self.kept() = Kept::default();
+        *self.shared.kept() = Kept::default();
     }
 
     pub(super) fn is_for(&self, name: &ServerName<'_>) -> bool {
-        self.shared.name == *name
+        self.shared.is_for(name)
     }
 
-    fn is_fresh(&self, at: Instant) -> bool {
-        at.elapsed() < self.shared.lifetime
-    }
-
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    /// As the library asks for it.
+    pub(super) fn store(&self) -> Arc<dyn ClientSessionStore> {
+        self.shared.clone()
     }
 }
 
-/// As the library asks for it. The name is looked at each time: a session of another server, taken
-/// up, would spare that server the proof of who it is.
-impl ClientSessionStore for TlsSession {
+impl Shared {
+    fn is_for(&self, name: &ServerName<'_>) -> bool {
+        self.name == *name
+    }
+
+    fn is_fresh(&self, at: Instant) -> bool {
+        at.elapsed() < self.lifetime
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The name is looked at each time: a session of another server, taken up, would spare that server
+/// the proof of who it is.
+impl ClientSessionStore for Shared {
     fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
         if self.is_for(&name) {
             self.kept().key_exchange = Some(group);
@@ -150,8 +161,14 @@ impl ClientSessionStore for TlsSession {
     }
 }
 
-impl fmt::Debug for TlsSession {
+impl fmt::Debug for Shared {
     /// Never what is kept: the keys of connections.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for TlsSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TlsSession")
             .field("server_name", &self.server_name())
@@ -237,14 +254,14 @@ mod tests {
     }
 
     fn remembers(session: &TlsSession) -> bool {
-        session.kept().key_exchange.is_some()
+        session.shared.kept().key_exchange.is_some()
     }
 
     #[test]
     fn one_server_has_one_session_and_another_port_is_another_server() {
         let cache = SessionCache::new(8, Duration::from_secs(60));
         let first = cache.session(&name("a.example"), 443);
-        first.set_kx_hint(name("a.example"), NamedGroup::X25519);
+        first.shared.set_kx_hint(name("a.example"), NamedGroup::X25519);
         assert!(remembers(&cache.session(&name("a.example"), 443)));
         assert!(!remembers(&cache.session(&name("a.example"), 8443)));
         assert!(!remembers(&cache.session(&name("b.example"), 443)));
@@ -253,18 +270,18 @@ mod tests {
     #[test]
     fn a_session_answers_for_its_own_name_only() {
         let session = TlsSession::new(name("a.example"), Duration::from_secs(60));
-        session.set_kx_hint(name("b.example"), NamedGroup::X25519);
+        session.shared.set_kx_hint(name("b.example"), NamedGroup::X25519);
         assert!(!remembers(&session));
-        session.set_kx_hint(name("a.example"), NamedGroup::X25519);
-        assert_eq!(session.kx_hint(&name("b.example")), None);
-        assert_eq!(session.kx_hint(&name("a.example")), Some(NamedGroup::X25519));
+        session.shared.set_kx_hint(name("a.example"), NamedGroup::X25519);
+        assert_eq!(session.shared.kx_hint(&name("b.example")), None);
+        assert_eq!(session.shared.kx_hint(&name("a.example")), Some(NamedGroup::X25519));
     }
 
     #[test]
     fn the_least_recently_used_server_makes_room() {
         let cache = SessionCache::new(2, Duration::from_secs(60));
         for host in ["a.example", "b.example"] {
-            cache.session(&name(host), 443).set_kx_hint(name(host), NamedGroup::X25519);
+            cache.session(&name(host), 443).shared.set_kx_hint(name(host), NamedGroup::X25519);
         }
         cache.session(&name("a.example"), 443);
         cache.session(&name("c.example"), 443);
@@ -275,7 +292,7 @@ mod tests {
     #[test]
     fn nothing_is_remembered_with_a_size_of_0() {
         let cache = SessionCache::new(0, Duration::from_secs(60));
-        cache.session(&name("a.example"), 443).set_kx_hint(name("a.example"), NamedGroup::X25519);
+        cache.session(&name("a.example"), 443).shared.set_kx_hint(name("a.example"), NamedGroup::X25519);
         assert!(!remembers(&cache.session(&name("a.example"), 443)));
     }
 
@@ -283,7 +300,7 @@ mod tests {
     fn a_cleared_cache_takes_back_what_it_handed_out() {
         let cache = SessionCache::new(8, Duration::from_secs(60));
         let session = cache.session(&name("a.example"), 443);
-        session.set_kx_hint(name("a.example"), NamedGroup::X25519);
+        session.shared.set_kx_hint(name("a.example"), NamedGroup::X25519);
         cache.clear();
         assert!(!remembers(&session));
     }

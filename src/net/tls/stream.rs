@@ -271,7 +271,7 @@ impl TlsStream {
                     _ => cache.session(&start.name, start.port),
                 };
                 let mut config = state.config.clone();
-                config.resumption = Resumption::store(Arc::new(session.clone()));
+                config.resumption = Resumption::store(session.store());
                 config.enable_sni = start.send_server_name.unwrap_or(config.enable_sni);
                 let made = ClientConnection::new(Arc::new(config), start.name.clone());
                 self.session = Some(session);
