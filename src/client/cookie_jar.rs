@@ -278,13 +278,13 @@ fn whose(host: &str, domain: Option<&str>) -> Option<(String, bool)> {
     let Some(domain) = domain.filter(|domain| !domain.is_empty()) else {
         return Some((host.to_owned(), true));
     };
-    if domain == host && (is_public(domain) || host.parse::<IpAddr>().is_ok()) {
+    if domain == host && (is_public(domain) || stands_alone(host)) {
         return Some((host.to_owned(), true));
     }
     let allowed = is_within(host, domain)
         && !is_public(domain)
         && !reaches_strangers(host, domain)
-        && host.parse::<IpAddr>().is_err();
+        && !stands_alone(host);
     allowed.then(|| (domain.to_owned(), false))
 }
 
@@ -316,18 +316,23 @@ fn is_public(domain: &str) -> bool {
     }
 }
 
+/// Whether a host is in no domain: an address, or a Unix socket, whose path is percent-encoded.
+fn stands_alone(host: &str) -> bool {
+    host.starts_with('%') || host.parse::<IpAddr>().is_ok()
+}
+
 /// Whether a host is this domain or in it (RFC 6265, 5.1.3).
 fn is_within(host: &str, domain: &str) -> bool {
     match host.strip_suffix(domain) {
         Some("") => true,
-        Some(rest) => rest.ends_with('.') && host.parse::<IpAddr>().is_err(),
+        Some(rest) => rest.ends_with('.') && !stands_alone(host),
         None => false,
     }
 }
 
 /// The host and the domains that it is in; of an address, itself alone.
 fn names_of(host: &str) -> impl Iterator<Item = &str> {
-    let is_address = host.parse::<IpAddr>().is_ok();
+    let is_address = stands_alone(host);
     std::iter::successors(Some(host), move |name| {
         if is_address { None } else { name.split_once('.').map(|(_, rest)| rest) }
     })
@@ -408,7 +413,7 @@ impl Store {
     /// Keeps a cookie that a file brings, by the rules for those of servers.
     pub(super) fn take_from_file(&mut self, cookie: FromFile, now: SystemTime) -> bool {
         let FromFile { domain, kept } = cookie;
-        let is_address = domain.parse::<IpAddr>().is_ok();
+        let is_address = stands_alone(&domain);
         let possible = !domain.is_empty() && (kept.host_only || !(is_public(&domain) || is_address));
         let over = kept.expires.is_some_and(|end| end <= now);
         possible && fits(&kept) && !over && self.put(domain, kept, now)
@@ -494,6 +499,17 @@ mod tests {
             let cookie = format!("x=1; Domain={domain}");
             assert!(!set(&mut Store::default(), &format!("http://{host}/"), &cookie), "{host} {domain}");
         }
+    }
+
+    #[test]
+    fn a_unix_socket_is_in_no_domain() {
+        let mut store = Store::default();
+        let socket = "http+unix://%2Frun%2Fa.b.sock/";
+        assert!(!set(&mut store, socket, "x=1; Domain=b.sock"));
+        assert!(set(&mut store, socket, "y=1"));
+        assert_eq!(sent(&mut store, socket), "y=1");
+        assert!(set(&mut store, "http://b.sock/", "z=1; Domain=b.sock"));
+        assert_eq!(sent(&mut store, socket), "y=1");
     }
 
     #[cfg(feature = "psl")]
