@@ -55,6 +55,19 @@ pub(super) struct Call {
     visited: Vec<(Method, Uri, Option<Vec<u8>>)>,
 }
 
+/// What was done to get a response to one request.
+#[derive(Default, PartialEq)]
+struct Tried {
+    /// Challenges of the server that were answered.
+    rounds: usize,
+    /// The connection was lost.
+    repeated: bool,
+    /// The proxy has made its challenge.
+    proxy_asked: bool,
+    /// The server does not know what it is to do with `Expect`.
+    unexpected: bool,
+}
+
 /// A response whose content is still to be read.
 struct Answer {
     lease: Lease,
@@ -155,21 +168,21 @@ impl Call {
         let user = self.user(&origin);
         let mut lease = self.lease(&origin, user.as_ref())?;
         let mut said: Option<Vec<u8>> = None;
-        let (mut rounds, mut repeated, mut proxy_asked) = (0, false, false);
+        let mut tried = Tried::default();
         loop {
-            let (request, may_decode) = self.request(&lease, user.as_ref(), said.take(), proxy_asked)?;
+            let (request, may_decode) = self.request(&lease, user.as_ref(), said.take(), &tried)?;
             let cookies = request.headers().get_bytes("cookie").map(<[u8]>::to_vec);
-            if rounds == 0 && !repeated && !proxy_asked {
+            if tried == Tried::default() {
                 self.refuse_loop(&request, cookies.as_ref())?;
             }
             let mut response = Response::new();
             let flow = match self.exchange(&mut lease, &request, &mut response) {
                 Ok(flow) => flow,
-                Err(error) if error.is_retryable() && !repeated && self.may_repeat() => {
+                Err(error) if error.is_retryable() && !tried.repeated && self.may_repeat() => {
                     log::debug!(
                         "the reused connection was closed before the response: making the request once more"
                     );
-                    repeated = true;
+                    tried.repeated = true;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -177,11 +190,11 @@ impl Call {
             self.agent.keep_cookies(&self.order.uri, &response);
             if let Some(user) = &user {
                 if response.status() == StatusCode::UNAUTHORIZED
-                    && rounds < ROUNDS
+                    && tried.rounds < ROUNDS
                     && self.order.content.is_there()
                 {
                     if let Some(value) = self.respond(user, &mut lease, &request, &response)? {
-                        rounds += 1;
+                        tried.rounds += 1;
                         said = Some(value);
                         continue;
                     }
@@ -194,12 +207,20 @@ impl Call {
             }
             // The session could not send the content again; now it knows what the proxy wants.
             if response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED
-                && !proxy_asked
+                && !tried.proxy_asked
                 && !self.order.content.is_none()
                 && self.order.content.is_there()
                 && answers_proxy(&*lease.session)
             {
-                proxy_asked = true;
+                tried.proxy_asked = true;
+                continue;
+            }
+            // Who does not know the expectation takes the content without (RFC 9110, 10.1.1).
+            if response.status() == StatusCode::EXPECTATION_FAILED
+                && request.expect_continue()
+                && self.order.content.is_there()
+            {
+                tried.unexpected = true;
                 continue;
             }
             return Ok((Answer { lease, response, flow, may_decode }, cookies));
@@ -267,7 +288,7 @@ impl Call {
         lease: &Lease,
         user: Option<&Authentication>,
         said: Option<Vec<u8>>,
-        proxy_asked: bool,
+        tried: &Tried,
     ) -> Result<(Request, bool)> {
         let order = &self.order;
         let mut request = order.request.clone();
@@ -279,7 +300,7 @@ impl Call {
             headers.set("Accept-Encoding", "gzip")?;
         }
         self.frame(&mut request, said.as_deref());
-        let mut may_be_asked = !proxy_asked && answers_proxy(&*lease.session);
+        let mut may_be_asked = !tried.proxy_asked && answers_proxy(&*lease.session);
         match (user, said) {
             (_, Some(value)) => request.headers_mut().set("Authorization", value)?,
             (Some(user), None) => {
@@ -291,6 +312,9 @@ impl Call {
         // Content that can be sent once only waits to be asked who we are.
         if may_be_asked && !order.content.is_replayable() {
             request.set_expect_continue(true);
+        }
+        if tried.unexpected {
+            request.set_expect_continue(false);
         }
         Ok((request, decode))
     }
