@@ -328,6 +328,8 @@ fn ids_are_put_into_urls_that_lead_back() {
         "javascript:alert(1)",
         "http:\\\\other.org",
         "/\\other.org",
+        "/\t/other.org/",
+        " //other.org/",
         "http:a",
     ] {
         assert_eq!(with(url), url);

@@ -37,6 +37,9 @@ enum Kind {
     /// One state for both directions, over a socket.
     #[cfg(feature = "tls")]
     Tls,
+    /// The same without a socket.
+    #[cfg(feature = "tls")]
+    TlsMemory,
 }
 
 const KINDS: &[Kind] = &[
@@ -44,21 +47,20 @@ const KINDS: &[Kind] = &[
     Kind::Memory,
     #[cfg(feature = "tls")]
     Kind::Tls,
+    #[cfg(feature = "tls")]
+    Kind::TlsMemory,
 ];
 
 /// Two connected streams.
 fn streams(kind: Kind) -> (Stream, Stream) {
-    if let Kind::Memory = kind {
-        let (near, far) = pair();
-        return (Stream::custom(near), Stream::custom(far));
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (far, _) = listener.accept().unwrap();
-    let (near, far) = (Socket::from_tcp(near).unwrap(), Socket::from_tcp(far).unwrap());
-    let (near, far) = (Stream::Tcp(near), Stream::Tcp(far));
+    let (near, far) = match kind {
+        Kind::Memory => memory(),
+        #[cfg(feature = "tls")]
+        Kind::TlsMemory => memory(),
+        _ => sockets(),
+    };
     #[cfg(feature = "tls")]
-    if let Kind::Tls = kind {
+    if let Kind::Tls | Kind::TlsMemory = kind {
         let authority = tls::Authority::new("an authority");
         let serving = authority.server(&["localhost"]).serving();
         let near = TlsStream::client(near, "localhost", &authority.trusting()).unwrap();
@@ -66,6 +68,18 @@ fn streams(kind: Kind) -> (Stream, Stream) {
         return (Stream::Tls(Box::new(near)), Stream::Tls(Box::new(far)));
     }
     (near, far)
+}
+
+fn memory() -> (Stream, Stream) {
+    let (near, far) = pair();
+    (Stream::custom(near), Stream::custom(far))
+}
+
+fn sockets() -> (Stream, Stream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (far, _) = listener.accept().unwrap();
+    (Stream::Tcp(Socket::from_tcp(near).unwrap()), Stream::Tcp(Socket::from_tcp(far).unwrap()))
 }
 
 /// Accepts a WebSocket on a server session.

@@ -220,8 +220,8 @@ fn leads_here(visit: &Visit<'_>, url: &str) -> bool {
         Some(_) => return false,
         None => url,
     };
-    // What clients make of backslashes differs.
-    if rest.contains('\\') {
+    // Clients drop some of these, and what they make of backslashes differs.
+    if url.starts_with(' ') || url.contains(|c: char| c.is_ascii_control() || c == '\\') {
         return false;
     }
     let Some(rest) = rest.strip_prefix("//") else {

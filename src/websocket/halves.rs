@@ -203,8 +203,9 @@ impl Shared {
                 let mut stream = self.take_turn();
                 // Bytes in the socket need not be enough to read any: of a TLS record they may
                 // be half. So this waits a little, and not with the lock for the other half.
+                let must_wait = awaits_taking(&mut stream)?;
                 let there = looked || stream.has_buffered();
-                if self.socket.is_none() || (there && !awaits_taking(&mut stream)?) {
+                if self.socket.is_none() || (there && !must_wait) {
                     match stream.read(into, &Limit::stall(SLICE)) {
                         Err(error) if error.is_timeout() && end.is_none_or(|end| Instant::now() < end) => {}
                         result => return result,
@@ -221,7 +222,7 @@ impl Shared {
 }
 
 /// Whether a read would wait for the peer to take what was written, which may itself be waiting
-/// for us to read.
+/// for us to read. What is there to be read is taken in by this, so that no read waits then.
 fn awaits_taking(stream: &mut Stream) -> Result<bool> {
     Ok(!stream.is_flushed() && stream.peek_nowait()? == Readiness::Nothing)
 }
