@@ -89,15 +89,19 @@ fn split_authority(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn is_port(text: &[u8]) -> bool {
-    let mut port = 0_u32;
-    for byte in text {
+    let mut digits = text;
+    while let [b'0', rest @ ..] = digits {
+        digits = rest;
+    }
+    let mut port = 0;
+    for byte in digits.get(..LONGEST_PORT).unwrap_or(digits) {
         let digit = byte.wrapping_sub(b'0');
-        port = port * 10 + u32::from(digit);
-        if digit > 9 || port > u32::from(u16::MAX) {
+        if digit > 9 {
             return false;
         }
+        port = port * 10 + u32::from(digit);
     }
-    !text.is_empty()
+    !text.is_empty() && digits.len() <= LONGEST_PORT && port <= u32::from(u16::MAX)
 }
 
 /// How long the address in brackets is that the text starts with.
@@ -121,6 +125,9 @@ fn reg_name(text: &[u8]) -> Option<usize> {
     }
     (end > 0).then_some(end)
 }
+
+/// The digits of 65535.
+const LONGEST_PORT: usize = 5;
 
 /// The bytes that may stand in a name as they are.
 static NAME: [bool; 256] = {
