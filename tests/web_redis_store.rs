@@ -119,6 +119,28 @@ fn a_server_that_hangs_costs_its_time_out_and_then_nothing() {
 
 #[test]
 #[ignore = "needs redis-server"]
+fn a_server_that_is_master_no_more_is_looked_up_again() {
+    let (redis, master) = (Redis::start(&[]), Redis::start(&[]));
+    let manager = manager(redis.store());
+    let session = manager.new_session().unwrap();
+    redis.ask(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    let connections = || {
+        let stats = redis.ask(&["INFO", "stats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    // One of each two is of the one who asks.
+    let before = connections();
+    for _ in 0..3 {
+        assert_eq!(session.set("a", 1).unwrap_err().kind(), ErrorKind::Store);
+    }
+    assert_eq!(connections() - before, 2 + 1);
+    redis.ask(&["REPLICAOF", "NO", "ONE"]);
+    drop(master);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
 fn nobody_there_is_an_error_at_once() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let manager = manager(RedisStore::open(&format!("redis://127.0.0.1:{port}")).unwrap());

@@ -171,7 +171,7 @@ impl WebSession {
     /// Sends what is not stored yet to the store, if the session has one beyond the process.
     /// `IllegalState` if the session has ended, here or there;
     /// [`Store`](crate::ErrorKind::Store) where the store can't be reached: the changes are
-    /// kept, to be sent again.
+    /// kept, to be sent again, and win then over what was set elsewhere meanwhile.
     ///
     /// The manager does this by itself before the head of a response goes out; changes that
     /// are made later, or outside of a request, are stored as they are made.

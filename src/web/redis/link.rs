@@ -132,6 +132,11 @@ impl Link {
         self.broken
     }
 
+    /// Has it not be used any more.
+    pub(super) fn give_up(&mut self) {
+        self.broken = true;
+    }
+
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {

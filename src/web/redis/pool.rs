@@ -155,6 +155,10 @@ impl Nodes {
         };
         let done = run();
         let lost = link.is_lost();
+        if done.as_ref().is_err_and(is_of_a_replica) {
+            // By its name there may be another server now.
+            link.give_up();
+        }
         pool.give_back(link);
         match done {
             Ok(value) => Ok(value),
@@ -180,6 +184,12 @@ impl Nodes {
         };
         Ok(Address::Tcp { host, port })
     }
+}
+
+/// Whether the server says that it is the master no more.
+fn is_of_a_replica(error: &RedisError) -> bool {
+    use ServerErrorKind::{MasterDown, ReadOnly};
+    matches!(error.kind(), RedisKind::Server(ReadOnly | MasterDown))
 }
 
 /// Why an operation failed on a server.
