@@ -5,7 +5,8 @@
 mod programs;
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
 use programs::{Folder, fetch, fetched, free_port, pattern, run, wait_for};
@@ -90,8 +91,12 @@ impl Nginx {
 
     /// One line for each request: connection, its requests so far, method, path, status.
     fn log(&self) -> Vec<String> {
+        // nginx writes it when a response has left; before it takes the next request, it has.
+        let mut next = TcpStream::connect(self.address).unwrap();
+        next.write_all(b"GET /next HTTP/1.0\r\n\r\n").unwrap();
+        next.read_to_end(&mut Vec::new()).unwrap();
         let log = fs::read_to_string(self.folder.path().join("connections.log")).unwrap();
-        log.lines().map(str::to_owned).collect()
+        log.lines().filter(|line| !line.contains(" /next ")).map(str::to_owned).collect()
     }
 }
 
