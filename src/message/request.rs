@@ -155,10 +155,20 @@ impl Request {
         }
     }
 
-    /// The `Host`: name and port as they are in the field.
+    /// Whom the request is for: the authority of a target in absolute-form, which replaces the
+    /// `Host` (RFC 9112, 3.2.2), else name and port as they are in that field.
     #[doc(alias = "getHost")]
     pub fn host(&self) -> Option<&str> {
-        self.headers.get(names::HOST)
+        self.authority().or_else(|| self.headers.get(names::HOST))
+    }
+
+    /// The authority of a target in absolute-form.
+    fn authority(&self) -> Option<&str> {
+        if self.target.starts_with('/') {
+            return None;
+        }
+        let (_, rest) = self.target.split_once("://")?;
+        rest.split(['/', '?']).next().filter(|authority| !authority.is_empty())
     }
 
     /// Sets the `Host`, as it is to be in the field. A session does this for requests that
@@ -483,6 +493,22 @@ mod tests {
         }
         assert!(request.set_host("a\r\nb").is_err());
         assert_eq!(request.headers().len(), 1);
+    }
+
+    #[test]
+    fn a_target_in_absolute_form_says_itself_whom_the_request_is_for() {
+        for (target, host) in [
+            ("http://a.test:8080/b?c=http://d.test/", "a.test:8080"),
+            ("https://a.test", "a.test"),
+            ("http://a.test?b/c", "a.test"),
+            ("http://[::1]:81/", "[::1]:81"),
+            ("/a?b=http://c.test/", "field.test"),
+            ("*", "field.test"),
+        ] {
+            let mut request = Request::get(target);
+            assert_eq!(request.set_host("field.test").unwrap().host(), Some(host), "{target}");
+            assert_eq!(request.headers().get("Host"), Some("field.test"));
+        }
     }
 
     #[test]

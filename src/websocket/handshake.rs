@@ -87,7 +87,7 @@ impl AcceptOptions {
         response: &mut Response,
     ) -> Result<Option<String>> {
         let key = check_request(request)?;
-        self.check_origin(request.headers(), secure)?;
+        self.check_origin(request, secure)?;
         let protocol = self.choose(request.headers());
         response.set_status_and_reason(StatusCode::SWITCHING_PROTOCOLS);
         response.remove_content_length();
@@ -103,14 +103,14 @@ impl AcceptOptions {
         Ok(protocol.map(String::from))
     }
 
-    fn check_origin(&self, headers: &HeaderMap, secure: bool) -> Result<()> {
-        let mut origins = headers.get_all("Origin");
+    fn check_origin(&self, request: &Request, secure: bool) -> Result<()> {
+        let mut origins = request.headers().get_all("Origin");
         let Some(origin) = origins.next() else { return Ok(()) };
         let allowed = match &self.origins {
             Origins::Any => true,
             Origins::Listed(list) => list.iter().any(|listed| listed.as_bytes().eq_ignore_ascii_case(origin)),
             Origins::SameHost if secure && !origin.starts_with(b"https://") => false,
-            Origins::SameHost => headers.get_bytes("Host").is_some_and(|host| is_of_host(origin, host)),
+            Origins::SameHost => request.host().is_some_and(|host| is_of_host(origin, host.as_bytes())),
         };
         if allowed && origins.next().is_none() {
             return Ok(());
