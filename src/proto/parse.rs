@@ -180,11 +180,20 @@ pub fn parse_trailers(section: &[u8], limits: &Limits, into: &mut HeaderMap) -> 
 pub(super) fn check_start_line(kind: HeadKind, line: &[u8]) -> Result<()> {
     let mut fields = [];
     let (result, version) = match kind {
-        HeadKind::Response => (httparse::Response::new(&mut fields).parse(line), response_version(line)),
-        _ => (httparse::Request::new(&mut fields).parse(line), request_version(line)),
+        HeadKind::Response => {
+            (httparse::Response::new(&mut fields).parse(line).map(drop), response_version(line))
+        }
+        _ => {
+            let mut request = httparse::Request::new(&mut fields);
+            let result = request.parse(line).map(drop);
+            if let (Ok(()), Some(method), Some(target)) = (&result, request.method, request.path) {
+                check_target(&Method::from_bytes(method.as_bytes())?, target)?;
+            }
+            (result, request_version(line))
+        }
     };
     match result {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         Err(httparse::Error::Version) => as_http_11(line, version).map(|_| ()),
         Err(error) => Err(Fault::Syntax(error).into()),
     }
@@ -219,10 +228,11 @@ fn take_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Opt
     };
     let (head, fields) = (&input[..end], &*parsed.headers);
     check_size(head, method.len() + target.len() + VERSION_LEN + 2, limits)?;
-    let mut hosts = Hosts::default();
-    load(head, fields, into.headers_mut(), |field| hosts.look_at(field))?;
+    // What is wrong with the line is said before what is wrong behind it.
     let method = Method::from_bytes(method.as_bytes())?;
     check_target(&method, target)?;
+    let mut hosts = Hosts::default();
+    load(head, fields, into.headers_mut(), |field| hosts.look_at(field))?;
     hosts.check(minor)?;
     into.set_method(method);
     into.target_mut().clear();

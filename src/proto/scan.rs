@@ -61,23 +61,12 @@ pub struct HeadScanner {
     // Field lines that have ended.
     fields: usize,
     empty_lines: usize,
-    // Whether the start-line of an incomplete head was looked at.
-    checked: bool,
 }
 
 impl HeadScanner {
     /// A scanner at the start of a head.
     pub const fn new(kind: HeadKind) -> HeadScanner {
-        HeadScanner {
-            kind,
-            at: 0,
-            start: 0,
-            line: 0,
-            start_line_end: 0,
-            fields: 0,
-            empty_lines: 0,
-            checked: false,
-        }
+        HeadScanner { kind, at: 0, start: 0, line: 0, start_line_end: 0, fields: 0, empty_lines: 0 }
     }
 
     /// Back to the start of a head.
@@ -102,6 +91,10 @@ impl HeadScanner {
             self.at = self.line;
             if self.is_leading() {
                 self.end_leading_line(line, end, limits)?;
+                if self.start_line_end > 0 {
+                    // What is wrong with it is said before what is wrong behind it.
+                    parse::check_start_line(self.kind, &buffer[self.start..self.line])?;
+                }
             } else if end == line {
                 let head = Head { start: self.start, end: end + 2 };
                 self.reset();
@@ -174,17 +167,11 @@ impl HeadScanner {
         Ok(())
     }
 
-    /// More is needed: unless the start-line shows already that there is no hope.
-    ///
-    /// Clients of HTTP/0.9, of TLS or of another protocol wait for an answer behind their
-    /// first line; they would wait for the whole time limit.
-    fn check_beginning(&mut self, buffer: &[u8]) -> Result<()> {
-        if self.checked || self.kind == HeadKind::Trailers {
+    /// More is needed: unless the start-line shows already that there is no hope. Clients of TLS or
+    /// of another protocol would wait for an answer for the whole time limit.
+    fn check_beginning(&self, buffer: &[u8]) -> Result<()> {
+        if !self.is_leading() {
             return Ok(());
-        }
-        if self.start_line_end > 0 {
-            self.checked = true;
-            return parse::check_start_line(self.kind, &buffer[self.start..self.start_line_end + 2]);
         }
         let line = &buffer[self.start..self.at];
         let hopeless = match self.kind {
