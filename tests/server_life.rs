@@ -451,3 +451,44 @@ fn a_filter_closes_what_it_does_not_like() {
     allowed.store(true, Ordering::SeqCst);
     assert_eq!(server.connect().get("/").answer().text(), "hi");
 }
+
+#[test]
+fn a_filter_or_an_observer_that_panics_does_not_end_the_server() {
+    struct Bad;
+    impl sessile::server::Observer for Bad {
+        fn connection_refused(&self, _: Option<SocketAddr>) {
+            panic!("as asked for");
+        }
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    let count = AtomicUsize::new(0);
+    let gate = Arc::new(Gate::default());
+    let inner = gate.clone();
+    let params = HttpServerParams::new().with_max_threads(1).with_max_queued(0);
+    let mut server = HttpServer::bind_with("127.0.0.1:0", params, move |_, response| {
+        inner.pass();
+        response.send_buffer(b"hi")
+    })
+    .unwrap();
+    server
+        .set_connection_filter(move |_, _| {
+            assert!(count.fetch_add(1, Ordering::SeqCst) >= 3, "as asked for");
+            true
+        })
+        .unwrap();
+    server.set_observer(Bad).unwrap();
+    let mut server = Running::run(server);
+    for _ in 0..3 {
+        assert_ne!(server.connect().end(), End::Open);
+    }
+    let mut first = server.connect();
+    first.get("/");
+    until("it is served", || gate.has(1));
+    for _ in 0..3 {
+        assert_eq!(server.connect().answer().status, 503);
+    }
+    gate.open();
+    assert_eq!(first.answer().text(), "hi");
+    assert_eq!(server.handle.shutdown(LONG).aborted, 0);
+    server.join();
+}

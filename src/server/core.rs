@@ -134,17 +134,24 @@ impl Core {
         self.dispatcher.wait_for_change(ACCEPT_PAUSE);
     }
 
+    /// Whatever panics in what its users have put into the server, it goes on accepting.
     fn admit(self: &Arc<Self>, stream: Stream, client: Option<SocketAddr>) {
+        if catch_unwind(AssertUnwindSafe(|| self.let_in(stream, client))).is_err() {
+            log::error!("the filter of connections, or an observer, panicked");
+        }
+    }
+
+    fn let_in(self: &Arc<Self>, stream: Stream, client: Option<SocketAddr>) {
         if self.filter.get().is_some_and(|accepts| !accepts(&stream, client)) {
             log::debug!("a connection was filtered out");
             return;
         }
         let job = Job { stream, client, since: self.dispatcher.now(), number: 0 };
         if let Some(refused) = self.dispatcher.admit(job, |slot| self.start_thread(slot)) {
+            self.refuse(refused.stream);
             if let Some(observer) = self.observer.get() {
                 observer.connection_refused(client);
             }
-            self.refuse(refused.stream);
         }
     }
 

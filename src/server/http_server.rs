@@ -176,7 +176,8 @@ impl HttpServer {
     }
 
     /// Has connections looked at when they were accepted; those for which the filter says `false`
-    /// are closed at once. The filter runs on the thread that accepts, so it must not wait.
+    /// are closed at once. The filter runs on the thread that accepts, so it must not wait; where it
+    /// panics, the connection is closed.
     /// `IllegalState` once the server has started, or if there is a filter already.
     #[doc(alias = "setConnectionFilter")]
     pub fn set_connection_filter(

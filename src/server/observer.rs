@@ -10,7 +10,7 @@ use crate::message::{Request, StatusCode};
 use crate::proto::CloseReason;
 
 /// Is told what happens in a server, on the thread on which it happens. What takes long here delays the
-/// connection; what panics ends it.
+/// connection, or all that come behind it where it was refused; what panics ends it.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
