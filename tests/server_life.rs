@@ -492,3 +492,25 @@ fn a_filter_or_an_observer_that_panics_does_not_end_the_server() {
     assert_eq!(server.handle.shutdown(LONG).aborted, 0);
     server.join();
 }
+
+#[test]
+fn a_listener_that_comes_behind_a_stop_is_stopped_too() {
+    let server = HttpServer::new(HttpServerParams::new(), |_, response| response.send_buffer(b"late"));
+    server.stop();
+    let mut server = server.listen("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let mut client = Client::connect(address);
+    client.get("/");
+    server.run().unwrap();
+    assert_eq!(client.answer().text(), "late", "who was let in is served");
+    assert!(TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn a_server_that_was_never_started_frees_its_address_when_it_is_dropped() {
+    let server = HttpServer::bind("127.0.0.1:0", |_, response| response.send_buffer(b"")).unwrap();
+    let (address, handle) = (server.local_addr().unwrap(), server.handle());
+    drop(server);
+    assert!(TcpStream::connect(address).is_err());
+    assert_eq!(handle.shutdown(LONG).aborted, 0);
+}

@@ -49,7 +49,8 @@ use crate::{Error, Result};
 /// ```
 ///
 /// Dropping a server that was started stops it, as [`ServerHandle::stop`] does, and ends its idle
-/// connections; requests that are being answered are finished in the background.
+/// connections; requests that are being answered are finished in the background. Dropping one that
+/// was not closes its listeners.
 #[doc(alias = "HTTPServer")]
 #[doc(alias = "TCPServer")]
 pub struct HttpServer {
@@ -228,7 +229,10 @@ impl HttpServer {
     /// The same in the background: returns at once.
     pub fn start(&mut self) -> Result<()> {
         let own = self.begin()?;
-        self.accept_elsewhere(own)
+        self.accept_elsewhere(own).inspect_err(|_| {
+            self.core.dispatcher.close();
+            self.core.stop();
+        })
     }
 
     /// Waits until a server that was started is stopped, and its last connection has ended.
@@ -259,6 +263,10 @@ impl HttpServer {
         });
         for _ in 0..=listeners.len() {
             self.core.dispatcher.open();
+        }
+        // Listeners that came behind a stop were not told.
+        if self.core.dispatcher.is_stopping() {
+            self.core.stop();
         }
         for (at, listener) in listeners.into_iter().enumerate() {
             if let Err(error) = self.accept_elsewhere(listener) {
@@ -355,6 +363,9 @@ impl Drop for HttpServer {
             self.core.dispatcher.drain(Some(Instant::now()), false);
         }
     }
+        } else {
+            // Handles may live on, and nobody will accept.
+            self.core.listeners().clear();
 }
 
 fn own_path(listener: &Listener) -> Option<String> {
