@@ -87,6 +87,8 @@ struct State {
     ended_idle: usize,
     /// Threads that accept connections.
     accepting: usize,
+    /// Those of them that wait for a connection to end, so that they can accept one.
+    pausing: usize,
     /// Threads of this server that themselves wait for its end.
     stoppers: usize,
     /// What is still running has been cut off, and is not waited for.
@@ -135,6 +137,7 @@ impl Dispatcher {
                 stopping: false,
                 ended_idle: 0,
                 accepting: 0,
+                pausing: 0,
                 stoppers: 0,
                 forced: false,
             }),
@@ -230,7 +233,7 @@ impl Dispatcher {
         if next.is_some() {
             state.begin();
         }
-        if state.stopping {
+        if state.stopping || state.pausing > 0 {
             self.changed.notify_all();
         }
         if next.is_none() {
@@ -282,6 +285,16 @@ impl Dispatcher {
         true
     }
 
+    /// A connection was given up for another one, but its thread is not one of ours and does not come.
+    pub(crate) fn break_promise(&self) {
+        let mut state = self.lock();
+        state.promised = state.promised.saturating_sub(1);
+        if state.needed() > 0 {
+            state.evict();
+        }
+        self.announce(&state);
+    }
+
     /// No descriptor is left for a new connection: ends an idle one.
     pub(crate) fn free_descriptor(&self) -> bool {
         let mut state = self.lock();
@@ -295,8 +308,10 @@ impl Dispatcher {
 
     /// Waits until some connection has ended, but no longer than that.
     pub(crate) fn wait_for_change(&self, most: Duration) {
-        let state = self.lock();
-        let _ = self.changed.wait_timeout(state, most);
+        let mut state = self.lock();
+        state.pausing += 1;
+        state = self.changed.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0;
+        state.pausing -= 1;
     }
 
     pub(crate) fn numbers(&self) -> Numbers {
@@ -631,6 +646,22 @@ mod tests {
         assert!(!dispatcher.need.is_there());
         assert!(slots[0].disconnect());
         assert!(dispatcher.next(&slots[0], true).is_some());
+    }
+
+    #[test]
+    fn a_connection_given_up_by_a_thread_that_does_not_come_is_made_good_for() {
+        let (dispatcher, mut slots) = (dispatcher(1, 10), Vec::new());
+        let _first = admit(&dispatcher, &mut slots);
+        slots[0].connect(Line { socket: None, abort: AbortHandle::new() });
+        let _second = admit(&dispatcher, &mut slots);
+        let (elsewhere, offer) = (Slot::new(), Offer::new(1, true));
+        assert!(elsewhere.claim.offer(offer, &dispatcher.need));
+        assert!(dispatcher.relieve(&elsewhere, offer) && elsewhere.disconnect());
+        assert!(!dispatcher.need.is_there());
+        dispatcher.break_promise();
+        assert!(dispatcher.need.is_there(), "whoever goes idle next gives way");
+        idle(&dispatcher, &slots[0], 1);
+        assert!(dispatcher.relieve(&slots[0], Offer::new(1, true)));
     }
 
     #[test]

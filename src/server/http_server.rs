@@ -312,7 +312,9 @@ impl HttpServer {
         let job = Job { stream, client, since: self.core.dispatcher.now(), number: 0 };
         let slot = Slot::new();
         let leaving = serve::serve(&self.core, &slot, job, &mut Memory::default());
-        slot.disconnect();
+        if slot.disconnect() {
+            self.core.dispatcher.break_promise();
+        }
         if let Some(stream) = leaving {
             self.core.doorman.see_off(stream, None);
         }
@@ -361,11 +363,11 @@ impl Drop for HttpServer {
         if self.started {
             self.core.stop();
             self.core.dispatcher.drain(Some(Instant::now()), false);
-        }
-    }
         } else {
             // Handles may live on, and nobody will accept.
             self.core.listeners().clear();
+        }
+    }
 }
 
 fn own_path(listener: &Listener) -> Option<String> {
