@@ -128,7 +128,7 @@ impl Wire {
         self.stream.read(into, receive)
     }
 
-    /// Sends what is buffered: nearly always by one call.
+    /// Sends what is buffered: nearly always by one call, for which no clock is read.
     #[inline]
     pub(crate) fn flush(&mut self, limit: &Limit) -> Result<()> {
         if self.out.is_empty() {
@@ -213,8 +213,8 @@ impl Wire {
             if flushing && self.stream.is_flushed() {
                 break Ok(());
             }
-            // The first call nearly always takes everything: no clock is looked at for it.
-            let started = (!first && (self.pace.is_some() || on_stall.is_some())).then(Instant::now);
+            // All the time counts, or a peer that takes each of many parts late would be slow for ever.
+            let started = (self.pace.is_some() || !first && on_stall.is_some()).then(Instant::now);
             first = false;
             let mut this = *limit;
             if let (Some(pace), Some(now)) = (self.pace, started) {
@@ -454,6 +454,36 @@ mod tests {
         .unwrap();
         drop(go);
         assert_eq!(reader.join().unwrap(), 128 << 10);
+    }
+
+    #[test]
+    fn a_peer_that_takes_each_of_many_small_parts_late_is_slower_than_the_pace() {
+        let (near, far) = pair();
+        let (mut wire, mut far) = (Wire::new(Stream::custom(near)), Stream::custom(far));
+        wire.set_pace(Some(Pace { grace: Duration::from_millis(100), bytes_per_second: 100_000 }));
+        let (full, is_full) = std::sync::mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            // What fits into the pipe is no news of the peer.
+            is_full.recv().unwrap();
+            while matches!(far.read(&mut [0; 1000], &within(5)), Ok(1..)) {
+                std::thread::sleep(Duration::from_millis(30)); // the slowness that is noticed
+            }
+        });
+        let started = Instant::now();
+        let mut sent = 0;
+        let error = loop {
+            if sent == 64 {
+                full.send(()).unwrap();
+            }
+            match wire.send(&[&[7; 1000]], &within(30), None) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+            assert!(sent < 1000, "ten times as slow as allowed, and not noticed");
+        };
+        assert!(error.is_timeout() && started.elapsed() < Duration::from_secs(10), "{error}");
+        drop(wire);
+        reader.join().unwrap();
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Conversation<'_> {
     /// Waits for the next request, on offer to whoever needs the thread. `Err`: it does not come.
     fn wait(&mut self, memory: &mut Memory) -> Result<(), CloseReason> {
         // A slow reader is not idle.
-        if let Err(error) = self.session.connection_mut().flush() {
+        if let Err(error) = self.session.flush_before_wait() {
             log::debug!("a response could not be sent: {error}");
             return Err(CloseReason::from(&error));
         }

@@ -192,7 +192,7 @@ impl Outgoing {
 
     /// Reads, flushing first.
     pub(crate) fn read(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize> {
-        self.commit()?;
+        self.flush_before_wait()?;
         let send = self.times.send_limit(self.deadline);
         if let Err(error) = self.wire_mut()?.flush(&send) {
             return Err(self.send_failed(error));
@@ -201,6 +201,15 @@ impl Outgoing {
     }
 
     /// Before content of a request is waited for: says that it may come.
+    /// Lets out all that was taken: nobody waits with what the peer waits for.
+    #[inline]
+    pub(crate) fn flush_before_wait(&mut self) -> Result<()> {
+        self.commit()?;
+        let send = self.times.send_limit(self.deadline);
+        let flushed = self.wire_mut()?.flush(&send);
+        flushed.map_err(|error| self.send_failed(error))
+    }
+
     pub(crate) fn invite_content(&mut self) {
         if self.continue_due {
             self.continue_due = false;

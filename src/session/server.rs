@@ -371,7 +371,7 @@ impl HttpServerSession {
     /// response.
     fn may_leave(&mut self) -> bool {
         let (out, input) = self.connection.halves();
-        if out.flush(None).and_then(|()| out.end_content()).is_err() {
+        if out.flush_before_wait().and_then(|()| out.end_content()).is_err() {
             return true;
         }
         if !input.is_done() || input.has_input() || out.close_reason().is_some_and(is_refusal) {
@@ -442,6 +442,12 @@ impl HttpServerSession {
         let (out, input) = self.connection.halves();
         let stream = out.wire_mut()?.stream();
         if stream.is_handshaking() {
+    /// Lets out what was answered.
+    #[inline]
+    pub(crate) fn flush_before_wait(&mut self) -> Result<()> {
+        self.connection.out_mut().flush_before_wait()
+    }
+
             if let Some(socket) = stream.bottom().socket() {
                 return socket.wait_readable(limit).map(|readiness| readiness == Readiness::Data);
             }
