@@ -407,6 +407,19 @@ fn a_hundred_continue_comes_with_the_first_read_and_not_without_one() {
 }
 
 #[test]
+fn a_hundred_continue_comes_with_a_large_read_too() {
+    let server = Running::with(params(), |request, response| {
+        let mut block = vec![0; 100_000];
+        request.read_exact(&mut block)?;
+        response.send_buffer(&block[..5])
+    });
+    let mut client = server.connect();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.answer().status, 100);
+    assert_eq!(client.send(vec![b'x'; 100_000]).answer().text(), "xxxxx");
+}
+
+#[test]
 fn interim_responses_go_out_at_once_and_not_to_http_1_0() {
     let server = Running::with(params(), |request, response| {
         let mut hints = Response::with_status(StatusCode::EARLY_HINTS);

@@ -236,6 +236,7 @@ impl Incoming {
         self.drained = n < room && out.is_drained();
         if n == 0 {
             self.decoder.end_of_input().map_err(|e| e.with_phase(Phase::ReceiveBody))?;
+        out.invite_content();
         }
         self.decoder.consume(n);
         self.received += n as u64;
