@@ -96,6 +96,13 @@ impl Incoming {
         !self.buffer.filled().is_empty()
     }
 
+    /// Whether a request that could not be read begins with these bytes.
+    pub(crate) fn begins_with(&self, bytes: &[u8]) -> bool {
+        let line = self.buffer.filled();
+        let empty = line.iter().take_while(|&&byte| byte == b'\r' || byte == b'\n').count();
+        line[empty..].starts_with(bytes)
+    }
+
     /// Gives back the memory of an empty buffer: nothing is expected for a while.
     pub(crate) fn release(&mut self) {
         self.buffer.release();

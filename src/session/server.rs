@@ -516,6 +516,10 @@ impl HttpServerSession {
         }
         self.pending = false;
         Ok(())
+        if result.is_err() {
+            // As much as can be told of it: no response to HEAD has content, whatever was wrong.
+            self.facts.head = input.begins_with(b"HEAD ");
+        }
     }
 
     /// Ends the last exchange; `false` if the connection is to end with it. What was written is on
