@@ -271,7 +271,11 @@ impl Conversation<'_> {
     fn answer_ourselves(&mut self, request: &Request, response: &mut Response) -> bool {
         match *request.method() {
             Method::CONNECT if !self.core.params.serves_connect() => {
-                self.send_status(StatusCode::NOT_IMPLEMENTED);
+                // What follows it is meant for somebody else.
+                let error = Error::unsupported("this server makes no tunnels");
+                if let Err(error) = self.session.send_error(&error) {
+                    log::debug!("a CONNECT could not be answered: {error}");
+                }
                 true
             }
             Method::OPTIONS if request.target() == "*" && self.core.params.answers_options() => {
