@@ -312,6 +312,8 @@ impl Conversation<'_> {
             self.session.abandon_response();
             return;
         }
+        // The time that the exchange had may be what is over.
+        self.session.restore_limits();
         match failure {
             Failure::NoHandler => self.send_status(StatusCode::NOT_IMPLEMENTED),
             Failure::Panic(_) => self.send_status(StatusCode::INTERNAL_SERVER_ERROR),
