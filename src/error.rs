@@ -174,6 +174,18 @@ impl Error {
         self
     }
 
+    /// Says nothing of a status.
+    #[must_use]
+    pub(crate) fn without_status(mut self) -> Error {
+        self.0.status = None;
+        self
+    }
+
+    /// The status that [`with_status`](Error::with_status) has set, if one was.
+    pub(crate) fn chosen_status(&self) -> Option<StatusCode> {
+        self.0.status.filter(|_| self.0.kind != ErrorKind::Status)
+    }
+
     /// Marks an error after which the request may be made again: see
     /// [`is_retryable`](Error::is_retryable).
     #[must_use]
@@ -219,8 +231,7 @@ impl Error {
     /// 408, 413, 414, 417, 431, 501, 505 and so on; `None` where it was not the peer.
     pub fn status_hint(&self) -> Option<StatusCode> {
         // What another server said of our request is not what we say of this one.
-        let own = self.0.status.filter(|_| self.0.kind != ErrorKind::Status);
-        own.or(match self.0.kind {
+        self.chosen_status().or(match self.0.kind {
             ErrorKind::Malformed | ErrorKind::Incomplete | ErrorKind::Form => Some(StatusCode::BAD_REQUEST),
             ErrorKind::TooLarge => Some(StatusCode::CONTENT_TOO_LARGE),
             ErrorKind::Unsupported => Some(StatusCode::NOT_IMPLEMENTED),

@@ -14,7 +14,8 @@ use crate::message::Request;
 /// An error that is returned before the response was sent is answered with its
 /// [`status_hint`](crate::Error::status_hint), or 500; one that comes later closes the connection, so that
 /// the client sees that the response is not whole. A panic is treated the same. A handler that
-/// sends nothing gives a 500.
+/// sends nothing gives a 500. What went wrong with another server, which the handler had asked, is a 500
+/// too, unless the handler says by [`with_status`](crate::Error::with_status) what it is.
 ///
 /// ```
 /// use sessile::server::{HttpServerParams, HttpServer, RequestHandler, ServerRequest, ServerResponse};

@@ -317,6 +317,10 @@ impl Conversation<'_> {
         match failure {
             Failure::NoHandler => self.send_status(StatusCode::NOT_IMPLEMENTED),
             Failure::Panic(_) => self.send_status(StatusCode::INTERNAL_SERVER_ERROR),
+            // What another server has done is not this client's fault, and leaves it there to be answered.
+            Failure::Error(error) if self.session.is_foreign(&error) => {
+                self.send_status(error.chosen_status().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR));
+            }
             Failure::Error(error) => {
                 if let Err(error) = self.session.send_error(&error) {
                     log::debug!("the error could not be answered: {error}");

@@ -260,6 +260,7 @@ impl<'a> BodyReader<'a> {
 /// An error costs the connection.
 fn fails<T>(out: &mut Outgoing, result: Result<T>) -> Result<T> {
     if let Err(error) = &result {
+        out.unreadable = true;
         out.poison(match error.kind() {
             ErrorKind::Malformed => CloseReason::Malformed,
             ErrorKind::TooLarge => CloseReason::TooLarge,

@@ -144,9 +144,11 @@ impl Incoming {
         whole: Option<Duration>,
         response: &mut Response,
     ) -> Result<()> {
+        // How a server would answer is nothing to say of what a server has answered.
         self.receive_head(out, first, whole, Phase::ReceiveHead, |scanner, input, limits| {
             read_response(scanner, input, limits, response)
         })
+        .map_err(|error| error.without_status().with_phase(Phase::ReceiveHead))
     }
 
     fn receive_head(
@@ -234,6 +236,7 @@ impl Incoming {
 
     fn read_past_the_buffer(&mut self, out: &mut Outgoing, into: &mut [u8], at_most: u64) -> Result<usize> {
         let room = usize::try_from(at_most).map_or(into.len(), |m| m.min(into.len()));
+        out.invite_content();
         let started = self.pace.map(|_| Instant::now());
         let limit = self.content_limit(out, started);
         let read = out.read(&mut into[..room], &limit);
@@ -243,7 +246,6 @@ impl Incoming {
         self.drained = n < room && out.is_drained();
         if n == 0 {
             self.decoder.end_of_input().map_err(|e| e.with_phase(Phase::ReceiveBody))?;
-        out.invite_content();
         }
         self.decoder.consume(n);
         self.received += n as u64;

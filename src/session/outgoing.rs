@@ -56,6 +56,8 @@ pub(crate) struct Outgoing {
     answered: bool,
     /// A part of the message was lost on its way: nothing may be sent behind it.
     broken: bool,
+    /// The message from the peer could not be read.
+    pub(crate) unreadable: bool,
     /// The content that was sent last ends with the connection.
     ends_by_close: bool,
     pub(crate) times: Timeouts,
@@ -91,6 +93,7 @@ impl Outgoing {
             unread: None,
             answered: false,
             broken: false,
+            unreadable: false,
             ends_by_close: false,
             times,
             deadline: Deadline::never(),
@@ -107,6 +110,7 @@ impl Outgoing {
         self.continue_due = false;
         self.answered = false;
         self.broken = false;
+        self.unreadable = false;
         self.ends_by_close = false;
         self.close = None;
         self.wire.replace(wire)
@@ -194,13 +198,9 @@ impl Outgoing {
     pub(crate) fn read(&mut self, into: &mut [u8], limit: &Limit) -> Result<usize> {
         self.flush_before_wait()?;
         let send = self.times.send_limit(self.deadline);
-        if let Err(error) = self.wire_mut()?.flush(&send) {
-            return Err(self.send_failed(error));
-        }
         self.wire_mut()?.read(into, limit, &send)
     }
 
-    /// Before content of a request is waited for: says that it may come.
     /// Lets out all that was taken: nobody waits with what the peer waits for.
     #[inline]
     pub(crate) fn flush_before_wait(&mut self) -> Result<()> {
@@ -210,6 +210,7 @@ impl Outgoing {
         flushed.map_err(|error| self.send_failed(error))
     }
 
+    /// Before content of a request is waited for: says that it may come.
     pub(crate) fn invite_content(&mut self) {
         if self.continue_due {
             self.continue_due = false;

@@ -412,6 +412,13 @@ impl HttpServerSession {
         self.connection.out_mut().is_sending()
     }
 
+    /// Whether an exchange in which this error arose was one on another connection: a handler that asks
+    /// somebody else hands on what it got.
+    pub(crate) fn is_foreign(&mut self, error: &Error) -> bool {
+        let out = self.connection.out_mut();
+        error.phase().is_some() && !out.is_broken() && !out.unreadable && !out.abort.is_aborted()
+    }
+
     /// The status of the final response, if there was one.
     pub(crate) fn answered_with(&self) -> Option<StatusCode> {
         self.facts.status
@@ -435,6 +442,12 @@ impl HttpServerSession {
         input.is_done() || input.remaining().is_some_and(|left| left <= input.buffer.filled().len() as u64)
     }
 
+    /// Lets out what was answered.
+    #[inline]
+    pub(crate) fn flush_before_wait(&mut self) -> Result<()> {
+        self.connection.out_mut().flush_before_wait()
+    }
+
     /// Waits for a request: `true` when its first bytes are there, `false` at the end. Before a
     /// handshake it is only waited for that to begin.
     #[inline]
@@ -442,12 +455,6 @@ impl HttpServerSession {
         let (out, input) = self.connection.halves();
         let stream = out.wire_mut()?.stream();
         if stream.is_handshaking() {
-    /// Lets out what was answered.
-    #[inline]
-    pub(crate) fn flush_before_wait(&mut self) -> Result<()> {
-        self.connection.out_mut().flush_before_wait()
-    }
-
             if let Some(socket) = stream.bottom().socket() {
                 return socket.wait_readable(limit).map(|readiness| readiness == Readiness::Data);
             }
@@ -509,6 +516,10 @@ impl HttpServerSession {
             }
             Err(error) => Err(error),
         };
+        if result.is_err() {
+            // As much as can be told of it: no response to HEAD has content, whatever was wrong.
+            self.facts.head = input.begins_with(b"HEAD ");
+        }
         out.deadline = times.total.map_or(Deadline::never(), Deadline::after);
         if let Err(error) = result.and_then(|()| self.accept(request)) {
             self.connection.out_mut().poison(CloseReason::from(&error));
@@ -516,10 +527,6 @@ impl HttpServerSession {
         }
         self.pending = false;
         Ok(())
-        if result.is_err() {
-            // As much as can be told of it: no response to HEAD has content, whatever was wrong.
-            self.facts.head = input.begins_with(b"HEAD ");
-        }
     }
 
     /// Ends the last exchange; `false` if the connection is to end with it. What was written is on
