@@ -660,8 +660,7 @@ mod tests {
         assert!(!dispatcher.need.is_there());
         dispatcher.break_promise();
         assert!(dispatcher.need.is_there(), "whoever goes idle next gives way");
-        idle(&dispatcher, &slots[0], 1);
-        assert!(dispatcher.relieve(&slots[0], Offer::new(1, true)));
+        assert!(slots[0].claim.offer(offer, &dispatcher.need) && dispatcher.relieve(&slots[0], offer));
     }
 
     #[test]
