@@ -26,7 +26,10 @@ pub(crate) enum Look {
 
 /// How many newcomers are looked at when one is chosen, and how many of the others.
 const NEWEST: usize = 24;
-const OTHERS: usize = 8;
+const OTHERS: usize = 16;
+
+/// Who has so many behind him is looked at when another one comes: however fast they come, he has had the time to speak.
+const OVERTAKEN: [usize; 2] = [16, 128];
 
 #[derive(Debug)]
 pub(crate) struct Lobby<G> {
@@ -46,6 +49,12 @@ impl<G: Guest> Lobby<G> {
 
     pub(crate) fn push(&mut self, guest: G) {
         self.guests.push_back((guest, false));
+        for behind in OVERTAKEN {
+            let at = self.guests.len().checked_sub(behind + 1);
+            if let Some((guest, spoke)) = at.and_then(|at| self.guests.get_mut(at)) {
+                *spoke = *spoke || guest.look() == Look::Spoke;
+            }
+        }
     }
 
     /// The next one to be served: the first one that has spoken, as far as is known or quickly found out,
@@ -175,12 +184,14 @@ mod tests {
     impl Crowd {
         fn of(size: u64, look: Look) -> Crowd {
             let mut crowd = Crowd { lobby: Lobby::new(), looks: Rc::default(), all: Vec::new() };
-            for name in 0..size {
-                let look = Rc::new(Cell::new(look));
-                crowd.all.push(look.clone());
-                crowd.lobby.push(Fake { name, look, looks: crowd.looks.clone() });
-            }
+            (0..size).for_each(|_| crowd.join(look));
             crowd
+        }
+
+        fn join(&mut self, look: Look) {
+            let (name, look) = (self.all.len() as u64, Rc::new(Cell::new(look)));
+            self.all.push(look.clone());
+            self.lobby.push(Fake { name, look, looks: self.looks.clone() });
         }
 
         fn pop(&mut self) -> Option<u64> {
@@ -202,8 +213,22 @@ mod tests {
     fn the_newest_of_a_thousand_silent_ones_is_served_first_when_it_speaks() {
         let mut crowd = Crowd::of(1000, Look::Silent);
         crowd.all[999].set(Look::Spoke);
+        let looks = crowd.looks.get();
         assert_eq!(crowd.pop(), Some(999));
-        assert!(crowd.looks.get() <= NEWEST + OTHERS + 2, "{}", crowd.looks.get());
+        assert!(crowd.looks.get() <= looks + NEWEST + OTHERS + 2, "{}", crowd.looks.get() - looks);
+    }
+
+    #[test]
+    fn one_that_speaks_while_many_silent_ones_come_is_served_first() {
+        for behind in [NEWEST + 1, 100, 400] {
+            let mut crowd = Crowd::of(1000, Look::Silent);
+            crowd.join(Look::Spoke);
+            (0..behind).for_each(|_| crowd.join(Look::Silent));
+            assert_eq!(crowd.pop(), Some(1000), "{behind}");
+            let looks = crowd.looks.get();
+            crowd.join(Look::Silent);
+            assert!(crowd.looks.get() <= looks + OVERTAKEN.len());
+        }
     }
 
     #[test]
