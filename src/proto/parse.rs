@@ -209,18 +209,35 @@ enum Fault {
 /// ends. Nothing is in the request otherwise.
 #[inline]
 fn first_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
-    let end = take_request(input, limits, into);
+    let mut fields = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
+    let end = match take_request(input, limits, into, &mut fields[..limits.fields.min(COMMON_FIELDS)]) {
+        Err(Fault::Syntax(httparse::Error::TooManyHeaders)) if limits.fields > COMMON_FIELDS => {
+            take_long_request(input, limits, into)
+        }
+        end => end,
+    };
     if !matches!(end, Ok(Some(_))) {
         into.clear();
     }
     end
 }
 
-fn take_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
-    let mut common = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
-    let mut more = Vec::new();
+/// One with more fields than most have.
+#[cold]
+#[inline(never)]
+fn take_long_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
+    let (mut many, mut more) = ([const { MaybeUninit::uninit() }; MANY_FIELDS], Vec::new());
+    take_request(input, limits, into, room(&mut many, &mut more, input, limits))
+}
+
+fn take_request<'head>(
+    input: &'head [u8],
+    limits: &Limits,
+    into: &mut Request,
+    fields: &mut [MaybeUninit<Header<'head>>],
+) -> Result<Option<usize>, Fault> {
     let mut parsed = httparse::Request::new(&mut []);
-    let status = parsed.parse_with_uninit_headers(input, room(&mut common, &mut more, input, limits))?;
+    let status = parsed.parse_with_uninit_headers(input, fields)?;
     let (Status::Complete(end), Some(method), Some(target), Some(minor)) =
         (status, parsed.method, parsed.path, parsed.version)
     else {
@@ -252,11 +269,10 @@ fn first_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<
 }
 
 fn take_response(input: &[u8], limits: &Limits, into: &mut Response) -> Result<Option<usize>, Fault> {
-    let mut common = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
-    let mut more = Vec::new();
+    let (mut many, mut more) = ([const { MaybeUninit::uninit() }; MANY_FIELDS], Vec::new());
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    let fields = room(&mut common, &mut more, input, limits);
+    let fields = room(&mut many, &mut more, input, limits);
     let status = config.parse_response_with_uninit_headers(&mut parsed, input, fields)?;
     let (Status::Complete(end), Some(minor), Some(code)) = (status, parsed.version, parsed.code) else {
         return Ok(None);
@@ -414,17 +430,17 @@ fn line_end(head: &[u8]) -> usize {
 
 /// Room for as many fields as there may be: on the stack, but for unusual limits.
 fn room<'fields, 'head>(
-    common: &'fields mut [MaybeUninit<Header<'head>>; COMMON_FIELDS],
+    many: &'fields mut [MaybeUninit<Header<'head>>; MANY_FIELDS],
     more: &'fields mut Vec<MaybeUninit<Header<'head>>>,
     head: &[u8],
     limits: &Limits,
 ) -> &'fields mut [MaybeUninit<Header<'head>>] {
     let fields = limits.fields.min(head.len() / SHORTEST_FIELD);
-    if fields > COMMON_FIELDS {
+    if fields > MANY_FIELDS {
         more.resize_with(fields, MaybeUninit::uninit);
         return more;
     }
-    &mut common[..limits.fields.min(COMMON_FIELDS)]
+    &mut many[..limits.fields.min(MANY_FIELDS)]
 }
 
 fn no_end() -> Error {
@@ -458,8 +474,11 @@ impl From<Fault> for Error {
     }
 }
 
-// As many as the default limit. The array is not initialised, so its size costs nothing.
-const COMMON_FIELDS: usize = 100;
+// More than browsers send. The arrays are not initialised, so their size costs no time; but what lies behind them on
+// the stack of a server's thread stays resident while its connection is idle.
+const COMMON_FIELDS: usize = 32;
+// As many as the default limit.
+const MANY_FIELDS: usize = 100;
 // Trailer sections are short, and their array is initialised.
 const FEW_FIELDS: usize = 16;
 // "a:" and a line end.

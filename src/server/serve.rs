@@ -54,7 +54,7 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     let mut watch = Watch::new(core, &job);
     let secure = job.stream.is_secure();
     let socket = job.stream.socket().cloned();
-    let session = match HttpServerSession::new(job.stream, core.params.session_params().clone()) {
+    let mut session = match HttpServerSession::new(job.stream, core.params.session_params().clone()) {
         Ok(session) => session,
         Err(error) => {
             log::debug!("a connection was gone before it could be served: {error}");
@@ -63,8 +63,15 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     };
     slot.connect(Line { socket, abort: session.abort_handle() });
     let about = About { params: &core.params, client: job.client, secure, slot };
-    let mut conversation =
-        Conversation { core, slot, session, about, since: job.since, spoke: false, evicted: false };
+    let mut conversation = Conversation {
+        core,
+        slot,
+        session: &mut session,
+        about,
+        since: job.since,
+        spoke: false,
+        evicted: false,
+    };
     if let Some(watch) = &watch {
         watch.opened();
     }
@@ -73,13 +80,13 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     if let Some(watch) = &watch {
         watch.closed(reason);
     }
-    conversation.session.leave()
+    session.leave()
 }
 
 struct Conversation<'a> {
     core: &'a Core,
     slot: &'a Slot,
-    session: HttpServerSession,
+    session: &'a mut HttpServerSession,
     about: About<'a>,
     since: u64,
     /// A request has come on this connection.
@@ -111,12 +118,12 @@ impl Conversation<'_> {
             }
             self.session.count_request();
             if let Some(watch) = &mut watch {
-                watch.begin(&mut self.session);
+                watch.begin(self.session);
             }
             if let Err(error) = self.session.receive_head(&mut memory.request) {
                 let reason = self.refuse(&error);
                 if let Some(watch) = &mut watch {
-                    watch.done(&mut self.session, None);
+                    watch.done(self.session, None);
                 }
                 return reason;
             }
@@ -129,7 +136,7 @@ impl Conversation<'_> {
             }
             self.answer(memory);
             if let Some(watch) = &mut watch {
-                watch.done(&mut self.session, Some(&memory.request));
+                watch.done(self.session, Some(&memory.request));
             }
             if !self.session.is_connected() {
                 return CloseReason::Upgraded;
