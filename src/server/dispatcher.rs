@@ -184,6 +184,13 @@ impl Dispatcher {
             state.no_thread_before = Instant::now().checked_add(WITHOUT_THREADS);
             log::warn!("no thread could be started, {} are running: {error}", state.slots.len());
             job = slot.take_job()?;
+            // Nobody would tell one that became free meanwhile.
+            if let Some(slot) = state.free.pop() {
+                state.begin();
+                drop(state);
+                slot.give(job);
+                return None;
+            }
         }
         let mut gone = None;
         let refused = self.seat(&mut state, job, &mut gone);
@@ -606,6 +613,27 @@ mod tests {
             dispatcher.numbers(),
             Numbers { total: 1, refused: 1, most_serving: 1, ..Numbers::default() }
         );
+    }
+
+    #[test]
+    fn who_gets_no_new_thread_gets_one_that_became_free_meanwhile() {
+        let (dispatcher, mut slots) = (Arc::new(dispatcher(10, 10)), Vec::new());
+        let _first = admit(&dispatcher, &mut slots);
+        let (second, _far) = job(&dispatcher);
+        let (other, slot) = (dispatcher.clone(), slots[0].clone());
+        let mut thread = None;
+        let refused = dispatcher.admit(second, |_| {
+            thread = Some(thread::spawn(move || {
+                slot.settle_in();
+                slot.disconnect();
+                other.next(&slot, false).is_some()
+            }));
+            while dispatcher.lock().free.is_empty() {
+                thread::yield_now();
+            }
+            Err(io::Error::from(io::ErrorKind::OutOfMemory))
+        });
+        assert!(refused.is_none() && thread.unwrap().join().unwrap());
     }
 
     #[test]
