@@ -2,28 +2,30 @@
 //!
 //! Operations: append what one read brings, look at all that is there, drop bytes from the
 //! front. All are O(1) but for moving what is left to the front, which happens only when
-//! there is no room behind it. Starts without memory, takes 4 KiB for the first bytes, and
+//! there is no room behind it. Starts without memory, takes little for the first bytes, and
 //! grows by doubling, never by what a peer names: those who read on bound it.
 
 use crate::Result;
 
-/// Enough for nearly every head.
-const START: usize = 4 * 1024;
+/// Enough for nearly every head, and for content that is as small.
+const MODEST: usize = 4 * 1024;
 
 /// Reads of this size cost least for each byte.
 const CONTENT: usize = 64 * 1024;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ReadBuffer {
     bytes: Vec<u8>,
+    /// How much memory it takes for the first bytes.
+    first: usize,
     /// `start..end` is filled.
     start: usize,
     end: usize,
 }
 
 impl ReadBuffer {
-    pub(crate) fn new() -> ReadBuffer {
-        ReadBuffer::default()
+    pub(crate) fn new(first: usize) -> ReadBuffer {
+        ReadBuffer { bytes: Vec::new(), first, start: 0, end: 0 }
     }
 
     /// What was read and not consumed.
@@ -74,9 +76,9 @@ impl ReadBuffer {
     /// Content follows: so much of it, where that is known. Grows to what reads it best.
     pub(crate) fn expect_content(&mut self, remaining: Option<u64>) {
         let wanted = remaining.map_or(CONTENT, |r| usize::try_from(r).unwrap_or(CONTENT).min(CONTENT));
-        if wanted > self.bytes.len().max(START) {
+        if wanted > self.bytes.len() {
             self.compact();
-            self.bytes.resize(CONTENT, 0);
+            self.bytes.resize(if wanted > MODEST { CONTENT } else { MODEST }, 0);
         }
     }
 
@@ -93,7 +95,7 @@ impl ReadBuffer {
             self.compact();
         }
         if self.end == self.bytes.len() {
-            self.bytes.resize((self.bytes.len() * 2).max(START), 0);
+            self.bytes.resize((self.bytes.len() * 2).max(self.first), 0);
         }
     }
 
@@ -108,6 +110,8 @@ impl ReadBuffer {
 mod tests {
     use super::*;
 
+    const FIRST: usize = 1024;
+
     fn bring(buffer: &mut ReadBuffer, data: &[u8]) -> usize {
         buffer
             .fill(|room| {
@@ -120,15 +124,15 @@ mod tests {
 
     #[test]
     fn it_has_no_memory_before_the_first_byte_and_little_for_it() {
-        let mut buffer = ReadBuffer::new();
+        let mut buffer = ReadBuffer::new(FIRST);
         assert_eq!(buffer.bytes.capacity(), 0);
         bring(&mut buffer, b"x");
-        assert_eq!(buffer.bytes.len(), START);
+        assert_eq!(buffer.bytes.len(), FIRST);
     }
 
     #[test]
     fn nothing_is_lost_whatever_is_read_and_consumed() {
-        let mut buffer = ReadBuffer::new();
+        let mut buffer = ReadBuffer::new(FIRST);
         let (mut written, mut read) = (0_u64, 0_u64);
         let mut seed = 7_u64;
         for _ in 0..20_000 {
@@ -151,10 +155,12 @@ mod tests {
 
     #[test]
     fn content_gets_a_large_buffer_only_where_there_is_much_of_it() {
-        let mut buffer = ReadBuffer::new();
+        let mut buffer = ReadBuffer::new(FIRST);
         bring(&mut buffer, b"ab");
         buffer.expect_content(Some(1024));
-        assert_eq!(buffer.bytes.len(), START);
+        assert_eq!(buffer.bytes.len(), FIRST);
+        buffer.expect_content(Some(1025));
+        assert_eq!(buffer.bytes.len(), MODEST);
         buffer.expect_content(Some(1 << 40));
         assert_eq!(buffer.bytes.len(), CONTENT);
         assert_eq!(buffer.filled(), b"ab");
@@ -168,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_what_was_not_consumed() {
-        let mut buffer = ReadBuffer::new();
+        let mut buffer = ReadBuffer::new(FIRST);
         bring(&mut buffer, b"abcdef");
         buffer.consume(2);
         assert_eq!(buffer.take(), b"cdef");

@@ -54,7 +54,9 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     let mut watch = Watch::new(core, &job);
     let secure = job.stream.is_secure();
     let socket = job.stream.socket().cloned();
-    let mut session = match HttpServerSession::new(job.stream, core.params.session_params().clone()) {
+    // Looked at where it is: it is large, and what lies on the stack stays resident while a connection is idle.
+    let mut session = HttpServerSession::new(job.stream, core.params.session_params().clone());
+    let session = match &mut session {
         Ok(session) => session,
         Err(error) => {
             log::debug!("a connection was gone before it could be served: {error}");
@@ -66,7 +68,7 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     let mut conversation = Conversation {
         core,
         slot,
-        session: &mut session,
+        session: &mut *session,
         about,
         since: job.since,
         spoke: false,

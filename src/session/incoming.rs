@@ -16,6 +16,11 @@ use crate::{Error, ErrorKind, Phase, Result};
 /// `io::copy` have 8 KiB) are cheaper out of the buffer, which is filled by 64 KiB.
 const DIRECT_READ: usize = 32 * 1024;
 
+/// How much memory is taken for the first bytes that come. A response has content; a request is small, and of
+/// thousands of clients who send one and stay, each leaves a gap of this size behind when it is idle.
+const FIRST: usize = 4 * 1024;
+const FIRST_OF_REQUESTS: usize = 1024;
+
 #[derive(Debug)]
 pub(crate) struct Incoming {
     pub(crate) buffer: ReadBuffer,
@@ -43,7 +48,7 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(crate) fn new(kind: HeadKind, limits: Limits) -> Incoming {
         Incoming {
-            buffer: ReadBuffer::new(),
+            buffer: ReadBuffer::new(if kind == HeadKind::Request { FIRST_OF_REQUESTS } else { FIRST }),
             scanner: HeadScanner::new(kind),
             decoder: Decoder::new(Framing::None),
             trailers: HeaderMap::new(),
