@@ -8,6 +8,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::claim::Offer;
@@ -19,7 +20,7 @@ use super::request::About;
 use super::slot::{Line, Slot};
 use super::{ServerRequest, ServerResponse};
 use crate::message::{Method, Request, Response, StatusCode};
-use crate::net::{Limit, Stream};
+use crate::net::{Limit, Readiness, Stream};
 use crate::proto::CloseReason;
 use crate::session::{HttpServerSession, Session};
 use crate::{Error, ErrorKind, Result};
@@ -34,6 +35,10 @@ pub(crate) struct Memory {
 /// How long an idle connection keeps its buffers. A client that goes on at once finds them; memory
 /// is for those that do something.
 const KEEPS_BUFFERS: Duration = Duration::from_millis(500);
+
+/// Within which time a client goes on that does not pause. A connection is not idle before that: under load the next
+/// request of one that has just been answered is nearly always on its way.
+const GOES_ON: Duration = Duration::from_millis(5);
 
 thread_local! {
     static OWN: RefCell<Weak<Slot>> = const { RefCell::new(Weak::new()) };
@@ -185,6 +190,9 @@ impl Conversation<'_> {
             };
         }
         self.evicted = offer.is_some_and(|offer| !self.slot.claim.reclaim(offer));
+        if self.evicted && matches!(outcome, Ok(false)) && offer.is_some_and(|offer| self.goes_on(offer)) {
+            outcome = self.session.wait_for_input(&Limit::stall(GOES_ON));
+        }
         match outcome {
             Ok(true) => Ok(()),
             Ok(false) if self.evicted => Err(CloseReason::Evicted),
@@ -202,18 +210,20 @@ impl Conversation<'_> {
         let offer = Offer::new(since, self.spoke);
         if self.slot.claim.offer(offer, &self.core.dispatcher.need)
             && self.core.dispatcher.relieve(self.slot, offer)
+            && !self.goes_on(offer)
         {
-            // A request that came at the last moment is still answered.
-            let came = self
-                .session
-                .connection_mut()
-                .stream_mut()
-                .is_some_and(|stream| matches!(stream.peek_nowait(), Ok(crate::net::Readiness::Data)));
-            if !came {
-                return Err(CloseReason::Evicted);
-            }
+            return Err(CloseReason::Evicted);
         }
         Ok(offer)
+    }
+
+    /// The connection is given up: whether its client has sent a request all the same, which is still
+    /// answered then. One that goes on at once gets the time to do so.
+    fn goes_on(&mut self, offer: Offer) -> bool {
+        let idle = Duration::from_micros(self.core.dispatcher.now().saturating_sub(offer.since()));
+        thread::sleep(GOES_ON.saturating_sub(idle));
+        let stream = self.session.connection_mut().stream_mut();
+        stream.is_some_and(|stream| matches!(stream.peek_nowait(), Ok(Readiness::Data)))
     }
 
     /// The head of a request can't be served.
