@@ -62,7 +62,16 @@ impl Serve {
 
     /// On this address, which another one may have had.
     pub(crate) fn start_at(address: &str, arguments: &[&str]) -> Serve {
-        let mut child = Command::new(example("serve"))
+        Serve::started(Command::new(example("serve")), address, arguments)
+    }
+
+    /// On any address of this machine, with no more descriptors than that.
+    pub(crate) fn with_descriptors(most: usize, arguments: &[&str]) -> Serve {
+        Serve::started(limited(most, &example("serve")), "0.0.0.0:0", arguments)
+    }
+
+    fn started(mut command: Command, address: &str, arguments: &[&str]) -> Serve {
+        let mut child = command
             .args(["--listen", address])
             .args(arguments)
             .stdin(Stdio::null())
@@ -88,6 +97,27 @@ impl Serve {
 
     pub(crate) fn peak_memory(&self) -> u64 {
         peak_memory(&self.child)
+    }
+
+    /// What is resident of its own memory, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        status_of(&self.child, "RssAnon")
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap().count()
+    }
+
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// The processor time that it has used.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Behind the name, which may hold anything, in hundredths of a second.
+        let words: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        Duration::from_millis(10 * (words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap()))
     }
 
     /// Sends it a signal (`TERM`, `INT`) and waits for its end.
@@ -116,11 +146,24 @@ impl Drop for Serve {
     }
 }
 
+/// A program that may have so many descriptors, where the system allows it.
+pub(crate) fn limited(descriptors: usize, program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &descriptors.to_string()]).arg(program);
+    command
+}
+
 /// The most memory a running process has had resident, in bytes.
 pub(crate) fn peak_memory(child: &Child) -> u64 {
+    status_of(child, "VmHWM")
+}
+
+/// What the system says of a running process, in bytes.
+fn status_of(child: &Child, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the process is running");
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    let line = line.expect("the process is running").trim().trim_end_matches(" kB");
+    line.parse::<u64>().unwrap() * 1024
 }
 
 /// A folder that goes with this.
