@@ -198,3 +198,30 @@ fn a_web_session_goes_from_curl_to_fetch_and_back() {
     let seen = curl(&["--cookie", &jar, &url]);
     assert!(seen.contains("\"name\":\"fetch\""), "{seen}");
 }
+
+#[test]
+#[ignore = "needs curl"]
+fn ranges_and_conditions() {
+    let folder = Folder::new();
+    folder.file("a.bin", &pattern(100_000));
+    let serve = Serve::start(&["--root", folder.path().to_str().unwrap()]);
+    let url = serve.url("/file/a.bin");
+    let back = folder.file("back", b"");
+    for (range, start, end) in [("0-0", 0, 1), ("100-60099", 100, 60_100), ("-5", 99_995, 100_000)] {
+        curl(&["--range", range, "--output", &back, &url]);
+        assert!(fs::read(&back).unwrap() == pattern(100_000)[start..end], "{range}");
+    }
+    let several = curl(&["--range", "0-1,251-252", &url]);
+    assert_eq!(several.matches("\r\nContent-Range: bytes ").count(), 2, "{several}");
+    // A download that was cut off goes on where it ended.
+    fs::write(&back, &pattern(100_000)[..70_000]).unwrap();
+    curl(&["--continue-at", "-", "--output", &back, &url]);
+    assert!(fs::read(&back).unwrap() == pattern(100_000));
+    let etags = folder.file("etags", b"");
+    let status = "%{response_code}";
+    let first = curl(&["--etag-save", &etags, "--output", &back, "--write-out", status, &url]);
+    let second = curl(&["--etag-compare", &etags, "--output", &back, "--write-out", status, &url]);
+    assert_eq!((&*first, &*second), ("200", "304"));
+    let since = curl(&["--time-cond", &back, "--output", &back, "--write-out", status, &url]);
+    assert_eq!(since, "304");
+}

@@ -1,4 +1,4 @@
-//! `fetch` talks to nginx. `tests/peers/install.sh` gets nginx.
+//! `fetch` talks to nginx, and nginx as a reverse proxy to `serve`. `tests/peers/install.sh` gets nginx.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
-use programs::{Folder, fetch, fetched, free_port, pattern, run, wait_for};
+use programs::{Folder, Serve, fetch, fetched, free_port, pattern, run, wait_for};
 
 const CONFIGURATION: &str = r#"
 daemon off;
@@ -40,12 +40,31 @@ http {
         location /to-private { return 302 /private/page; }
         location /away { return 307 http://127.0.0.1:OTHER/; }
         location /stored/ { dav_methods PUT; create_full_put_path on; }
+SITE
     }
     server {
         listen 127.0.0.1:OTHER;
         location / { return 200 "user: $http_authorization, cookie: $http_cookie."; }
     }
+UPSTREAM
 }
+"#;
+
+/// In front of `serve`, over persistent connections; below `/straight/` it holds nothing back.
+const SITE: &str = r#"
+        location /served/ {
+            proxy_pass http://serve/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+        }
+        location /straight/ {
+            proxy_pass http://serve/;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_buffering off;
+        }
+        location /old/ { proxy_pass http://serve/; }
 "#;
 
 /// A running nginx, in a folder of its own; it ends with this.
@@ -57,11 +76,21 @@ struct Nginx {
 
 impl Nginx {
     fn start() -> Nginx {
+        Nginx::with("", "")
+    }
+
+    fn in_front_of(serve: &Serve) -> Nginx {
+        Nginx::with(SITE, &format!("upstream serve {{ server {}; keepalive 4; }}", serve.address))
+    }
+
+    fn with(site: &str, upstream: &str) -> Nginx {
         let folder = Folder::new();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let configuration = CONFIGURATION
             .replace("PORT", &address.port().to_string())
-            .replace("OTHER", &free_port().to_string());
+            .replace("OTHER", &free_port().to_string())
+            .replace("SITE", site)
+            .replace("UPSTREAM", upstream);
         // `user` with the password `pass`, as `htpasswd` writes it.
         folder.file("users", b"user:$apr1$sessile0$Si9Lxc5u24QOCtBzS7AkA.\n");
         let configuration = folder.file("nginx.conf", configuration.as_bytes());
@@ -230,4 +259,65 @@ fn a_refused_upload_is_answered() {
         let answer = fetched(&[&["-i", "-X", "PUT", "--data-file", &content, &url], more].concat());
         assert!(answer.starts_with("HTTP/1.1 413 "), "{more:?}: {answer}");
     }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_in_front_of_serve_passes_everything_on() {
+    let serve = Serve::start(&[]);
+    let nginx = Nginx::in_front_of(&serve);
+    for place in ["served", "straight", "old"] {
+        let url = |path: &str| nginx.url(&format!("/{place}/{path}"));
+        assert_eq!(fetched(&[&url("hello")]), "Hello, world!", "{place}");
+        let head = fetched(&["-i", "-X", "HEAD", &url("bytes/1000000")]);
+        assert!(head.contains("\r\nContent-Length: 1000000\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+        for status in ["204", "304", "404", "503"] {
+            let all = fetched(&["-i", &url(&format!("status/{status}"))]);
+            assert!(all.starts_with(&format!("HTTP/1.1 {status} ")) && all.ends_with("\r\n\r\n"), "{all}");
+        }
+        let file = nginx.folder.file("fetched", b"");
+        for endpoint in ["bytes", "chunked"] {
+            fetched(&["-o", &file, &url(&format!("{endpoint}/5000000"))]);
+            assert!(fs::read(&file).unwrap() == pattern(5_000_000), "{place} {endpoint}");
+        }
+        let content = nginx.folder.file("content", &pattern(900_000));
+        for more in [&[][..], &["--chunked"], &["--expect-continue"]] {
+            fetched(&[&["-o", &file, "--data-file", &content, &url("echo")], more].concat());
+            assert!(fs::read(&file).unwrap() == pattern(900_000), "{place} {more:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_in_front_of_serve_uses_its_connections_again_and_survives_their_end() {
+    let serve = Serve::start(&["--keep-alive-timeout", "0.3"]);
+    let nginx = Nginx::in_front_of(&serve);
+    let client = || {
+        let inspected = fetched(&[&nginx.url("/served/inspect")]);
+        let address = inspected.split(r#""client_address":""#).nth(1).unwrap();
+        address.split('"').next().unwrap().to_owned()
+    };
+    let first = client();
+    assert!((0..5).all(|_| client() == first), "one connection for all");
+    std::thread::sleep(std::time::Duration::from_millis(600)); // longer than it is kept
+    assert_ne!(client(), first);
+}
+
+#[test]
+#[ignore = "needs nginx"]
+fn nginx_in_front_of_serve_passes_files_ranges_and_conditions_on() {
+    let folder = Folder::new();
+    folder.file("a.bin", &pattern(100_000));
+    let serve = Serve::start(&["--root", folder.path().to_str().unwrap()]);
+    let nginx = Nginx::in_front_of(&serve);
+    let url = nginx.url("/served/file/a.bin");
+    let part = fetched(&["-i", "-H", "Range: bytes=251-260", &url]);
+    assert!(part.starts_with("HTTP/1.1 206 ") && part.contains("bytes 251-260/100000"), "{part}");
+    assert!(part.as_bytes().ends_with(&pattern(10)), "{part}");
+    let tag = part.split("\r\nETag: ").nth(1).unwrap().split('\r').next().unwrap();
+    let same = fetched(&["-i", "-H", &format!("If-None-Match: {tag}"), &url]);
+    assert!(same.starts_with("HTTP/1.1 304 ") && same.ends_with("\r\n\r\n"), "{same}");
+    let behind = fetched(&["-i", "-H", "Range: bytes=100000-", &url]);
+    assert!(behind.starts_with("HTTP/1.1 416 "), "{behind}");
 }

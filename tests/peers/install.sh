@@ -15,6 +15,8 @@ module() { # module PYTHON_MODULE PACKAGE
 
 need curl curl
 need nginx nginx-light
+need wrk wrk
+need ab apache2-utils
 need openssl openssl
 need squid squid
 need microsocks microsocks
