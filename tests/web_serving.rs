@@ -126,3 +126,67 @@ fn a_session_without_time_lasts_as_long_as_its_request() {
     assert!(get(&server, "/last", "").ends_with("last"));
     assert_eq!(sessions.sweep().unwrap().ended, 1);
 }
+
+#[cfg(feature = "websocket")]
+#[test]
+fn a_web_socket_s_thread_uses_the_session_and_hears_of_its_end() {
+    use sessile::message::{Request, Response};
+    use sessile::session::HttpClientSession;
+    use sessile::web::FileStore;
+    use sessile::websocket::{AcceptOptions, CloseCode, Message, WebSocket};
+
+    let folder = std::env::temp_dir().join(format!("sessile-serving-{}", std::process::id()));
+    let stores = [WebSessionManager::new(MemoryStore::new()), {
+        _ = std::fs::remove_dir_all(&folder);
+        WebSessionManager::new(FileStore::open(&folder).unwrap())
+    }];
+    for sessions in stores {
+        let handler = sessions.wrap(|request, response, visitor| {
+            let session = visitor.session(request)?;
+            match request.path() {
+                "/ws" => {
+                    let mut socket = WebSocket::accept(request, response, &AcceptOptions::new())?;
+                    // It outlives the request.
+                    std::thread::spawn(move || -> sessile::Result<()> {
+                        while let Some(Message::Text(text)) = socket.receive_message()? {
+                            let said = session.access().and_then(|()| session.set("said", text));
+                            if said.is_err() {
+                                socket.shutdown_with(CloseCode::POLICY_VIOLATION, "signed out")?;
+                                continue;
+                            }
+                            socket.send_text("noted")?;
+                        }
+                        Ok(())
+                    });
+                    Ok(())
+                }
+                "/leave" => {
+                    session.invalidate()?;
+                    response.send_buffer(b"bye")
+                }
+                _ => response.send_buffer(session.get_or("said", "nothing".to_owned())?.as_bytes()),
+            }
+        });
+        let mut server = HttpServer::bind_with("127.0.0.1:0", HttpServerParams::new(), handler).unwrap();
+        server.start().unwrap();
+        let server = Server(server);
+        let first = get(&server, "/", "");
+        let id = cookie(&first).unwrap();
+
+        let mut session = HttpClientSession::with_address(server.0.local_addr().unwrap());
+        let mut request = Request::get("/ws");
+        request.headers_mut().set("Cookie", id).unwrap();
+        let mut socket = WebSocket::connect(&mut session, &mut request, &mut Response::new()).unwrap();
+        for said in ["hello", "again"] {
+            socket.send_text(said).unwrap();
+            assert_eq!(socket.receive_message().unwrap(), Some(Message::Text("noted".to_owned())));
+            assert!(get(&server, "/", id).ends_with(said));
+        }
+        assert!(get(&server, "/leave", id).ends_with("bye"));
+        socket.send_text("still there?").unwrap();
+        assert_eq!(socket.receive_message().unwrap(), None);
+        assert_eq!(socket.close_frame().unwrap().code, CloseCode::POLICY_VIOLATION);
+        assert!(get(&server, "/", id).ends_with("nothing"), "it does not come back");
+    }
+    _ = std::fs::remove_dir_all(folder);
+}
