@@ -7,7 +7,7 @@ mod programs;
 use std::fs;
 use std::io::{Read, Write};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use programs::{Folder, Serve};
 use sessile::message::{Cookie, Form, Method, Request, Response};
@@ -204,6 +204,26 @@ fn sessions_in_files_survive_a_kill_and_a_damaged_one_is_lost_without_an_error()
     assert_eq!((member(&text, "is_new"), member(&text, "attributes")), ("true", "{}"));
 }
 
+#[test]
+fn files_of_sessions_that_ended_go_within_ten_seconds() {
+    let folder = Folder::new();
+    let sessions = folder.path().join("sessions");
+    let store = format!("file:{}", sessions.display());
+    let serve = Serve::start(&["--session-store", &store, "--session-timeout", "0.5"]);
+    let records = || {
+        let names = fs::read_dir(&sessions).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|extension| extension == "session")).count()
+    };
+    for _ in 0..3 {
+        Visitor::of(&serve).get("/");
+    }
+    let start = Instant::now();
+    while records() > 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{} are left", records());
+        thread::yield_now();
+    }
+}
+
 #[cfg(feature = "redis")]
 #[test]
 fn a_store_that_is_not_there_is_a_503_on_what_needs_it_and_nothing_to_the_rest() {
@@ -216,7 +236,7 @@ fn a_store_that_is_not_there_is_a_503_on_what_needs_it_and_nothing_to_the_rest()
         (Method::DELETE, "/session"),
         (Method::POST, "/session/rotate"),
     ] {
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         assert_eq!(visitor.status(method.clone(), target), 503, "{method} {target}");
         assert!(start.elapsed() < Duration::from_secs(5));
     }

@@ -447,6 +447,23 @@ fn through_a_proxy_it_speaks_in_a_tunnel() {
 }
 
 #[test]
+fn frames_of_a_client_that_does_not_wait_for_the_answer_are_kept() {
+    let server = echo();
+    let mut client = TcpStream::connect(server.address).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut bytes = b"GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        .to_vec();
+    // "Hello", as in RFC 6455, 5.7; then a close frame.
+    bytes.extend_from_slice(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x88\x80\0\0\0\0");
+    client.write_all(&bytes).unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{answer:?}");
+    assert!(answer.ends_with(b"\r\n\r\n\x81\x05Hello\x88\x00"), "{answer:?}");
+}
+
+#[test]
 fn a_handler_may_give_the_web_socket_away_and_return() {
     let (give, given) = std::sync::mpsc::channel();
     let server = Running::with(HttpServerParams::new(), move |request, response| {
