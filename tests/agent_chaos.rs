@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use origin::{Origin, head, say};
-use sessile::client::{Content, UserAgent};
+use sessile::client::{AgentResponse, Content, UserAgent};
 use sessile::message::Method;
+use sessile::net::AbortHandle;
 use sessile::session::Timeouts;
 
 /// Numbers that look random and are the same every time.
@@ -188,4 +189,63 @@ fn whatever_a_server_does_each_call_gets_its_own_content_or_an_error_in_time() {
     let (whole, failed) = (whole.into_inner(), failed.into_inner());
     assert_eq!(whole + failed, THREADS * CALLS);
     assert!(whole > failed && failed > 0, "{whole} whole, {failed} failed");
+}
+
+#[test]
+fn an_abort_at_any_moment_ends_its_call_and_no_other() {
+    const THREADS: usize = 8;
+    const CALLS: usize = 100;
+    let origin = Origin::serving(|asked, stream| {
+        let content = content_of(&asked.target);
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
+        let mut goes_on = say(stream, &head);
+        for piece in content.chunks(3000) {
+            goes_on = goes_on && stream.write_all(piece).is_ok();
+        }
+        goes_on
+    });
+    let agent = UserAgent::new();
+    let (aborted, whole) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (agent, origin, aborted, whole) = (agent.clone(), &origin, &aborted, &whole);
+            let (aborts, wanted) = mpsc::channel::<(AbortHandle, Duration)>();
+            scope.spawn(move || {
+                for (abort, after) in wanted {
+                    let start = Instant::now();
+                    while start.elapsed() < after {
+                        std::hint::spin_loop();
+                    }
+                    abort.abort();
+                }
+            });
+            scope.spawn(move || {
+                let mut dice = Dice(thread as u64);
+                for call in 0..CALLS {
+                    let target = format!("/{thread}/{call}");
+                    let mut request =
+                        agent.put(origin.url(&target)).content(vec![b'x'; dice.below(3) * 20_000]);
+                    let abort = (dice.below(2) == 0).then(AbortHandle::new);
+                    if let Some(abort) = &abort {
+                        request = request.abort_handle(abort);
+                        let after = Duration::from_micros(dice.below(1500) as u64);
+                        aborts.send((abort.clone(), after)).unwrap();
+                    }
+                    match request.send().and_then(AgentResponse::read_to_vec) {
+                        Ok(content) => {
+                            assert!(content == content_of(&target), "{target}");
+                            whole.fetch_add(1, Ordering::SeqCst);
+                        }
+                        Err(error) => {
+                            assert!(abort.is_some() && error.is_aborted(), "{target}: {error:?}");
+                            aborted.fetch_add(1, Ordering::SeqCst);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let (whole, aborted) = (whole.into_inner(), aborted.into_inner());
+    assert_eq!(whole + aborted, THREADS * CALLS);
+    assert!(whole > THREADS * CALLS / 4 && aborted > 0, "{whole} whole, {aborted} aborted");
 }
