@@ -359,6 +359,16 @@ fn a_timeout_of_zero_ends_the_session_with_the_request() {
     running.set("a", 1).unwrap();
     drop(running);
     assert!(find(&manager, &session.id()).is_none());
+
+    let (builder, _) = builder();
+    let manager = builder.timeout(Some(Duration::ZERO)).build();
+    let request = Request::get("/");
+    let session = manager.create(&Visit::new(&request)).unwrap();
+    session.set("a", 1).unwrap();
+    manager.finish(&session, &mut Response::new()).unwrap();
+    let id = session.id();
+    drop(session);
+    assert!(find(&manager, &id).is_none());
 }
 
 #[test]

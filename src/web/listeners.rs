@@ -204,7 +204,8 @@ pub enum EndReason {
     Evicted,
     /// The manager was closed, and there is no store that would keep it.
     Shutdown,
-    /// The store does not have it any more: another node ended it, or it was lost there.
+    /// The store does not have it: another node ended it, it was lost there, or it could never
+    /// be stored.
     Lost,
 }
 

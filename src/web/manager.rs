@@ -139,7 +139,9 @@ impl WebSessionManager {
     /// are too many: see [`max_sessions`](WebSessionManagerBuilder::max_sessions).
     pub fn create(&self, visit: &Visit<'_>) -> Result<WebSession> {
         let mut session = self.make(visit.client_address)?;
-        let counted = session.shared.enter(session.shared.created) == Entered::Yes;
+        // However short its time is, it lasts for this request.
+        let state = &session.shared.state;
+        let counted = state.enter(session.shared.created, |_, _| false) == Entered::Yes;
         session.visit = next_visit();
         session.visit_is = VisitIs { counted, secure: visit.secure, maker: true, ..VisitIs::default() };
         session.defer();
@@ -389,7 +391,8 @@ impl WebSessionManager {
         let secure = visit.is_some_and(|visit| visit.secure);
         let visit_is = VisitIs { counted, secure, maker: false, by_cookie: shown.by_cookie, by_alias };
         let session = WebSession { visit: next_visit(), shared, visit_is };
-        if core.store.is_some() {
+        // Who is not counted does not say either that the request is over.
+        if counted && core.store.is_some() {
             session.defer();
         }
         Ok(Some(session))
