@@ -196,6 +196,23 @@ fn a_post_is_not_sent_twice() {
 }
 
 #[test]
+fn a_post_is_made_once_more_where_the_program_says_that_this_does_no_harm() {
+    for content in [None, Some("x".to_owned()), Some("x".repeat(1_000_000))] {
+        let (origin, asked) = stale(|_| {});
+        let agent = UserAgent::builder().retry(RetryPolicy::Always).build().unwrap();
+        text(&agent, &origin.url("/"));
+        let mut request = agent.post(origin.url("/"));
+        let length = content.as_ref().map_or(0, String::len);
+        if let Some(content) = content {
+            request = request.content(content);
+        }
+        assert_eq!(request.send().unwrap().status().as_u16(), 200);
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        assert_eq!(origin.seen().pop().unwrap().content.len(), length);
+    }
+}
+
+#[test]
 fn nothing_is_made_once_more_that_got_a_byte_or_was_new_or_that_can_t_be_read_again() {
     // A byte of the response came.
     let (origin, asked) = stale(|stream| assert!(say(stream, "H")));

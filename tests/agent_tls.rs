@@ -147,8 +147,11 @@ fn a_tunnel_keeps_the_proxy_s_secrets_from_the_server_and_the_server_s_from_the_
     let config: ProxyConfig = format!("http://us:er@127.0.0.1:{proxy}").parse().unwrap();
     let agent = site.agent().proxy(config).build().unwrap();
     let user = Authentication::basic("u", "p");
-    for _ in 0..2 {
+    for new in [true, false] {
         let response = agent.get(site.url("/")).authentication(user.clone()).send().unwrap();
+        let timings = response.timings();
+        let parts = [timings.resolve, timings.connect, timings.proxy, timings.handshake];
+        assert!(parts.iter().skip(1).all(|part| part.is_zero() != new), "{timings:?}");
         assert_eq!(response.read_to_string().unwrap(), "Basic dTpw");
     }
     let heads = heads.lock().unwrap();

@@ -424,7 +424,8 @@ impl HttpClientSession {
             return false;
         }
         let fresh = self.connection.input.drained && now.saturating_duration_since(since) < FRESH;
-        if fresh && method.is_idempotent() || self.connection.is_reusable() {
+        let again = self.retry != RetryPolicy::Never && method.is_idempotent();
+        if fresh && again || self.connection.is_reusable() {
             return true;
         }
         log::debug!("closing the connection: the server has closed it, or sent what nobody asked for");
@@ -456,7 +457,7 @@ impl HttpClientSession {
         }
         self.exchange.reused = reused && served;
         self.connection.observe(Phase::Send);
-        self.connection.out_mut().repeatable = self.exchange.reused && request.method().is_idempotent();
+        self.connection.out_mut().repeatable = self.exchange.reused && self.is_harmless(request.method());
         self.write_request(request, framing)
     }
 
@@ -577,11 +578,12 @@ impl HttpClientSession {
     }
 
     fn replays(&self) -> bool {
-        match self.retry {
-            RetryPolicy::Never => false,
-            RetryPolicy::Idempotent => self.exchange.method.is_idempotent(),
-            RetryPolicy::Always => true,
-        }
+        self.retry != RetryPolicy::Never && self.is_harmless(&self.exchange.method)
+    }
+
+    /// Whether a second request of this method does no harm: by what it means, or as the caller says.
+    fn is_harmless(&self, method: &Method) -> bool {
+        method.is_idempotent() || self.retry == RetryPolicy::Always
     }
 
     /// Receives heads until a final one. `first` is how long the first byte may take.
@@ -636,7 +638,7 @@ impl HttpClientSession {
     /// Makes the request once more, on a new connection.
     fn again(&mut self, error: Error) -> Result<()> {
         if self.exchange.replay.is_empty() || !self.replays() {
-            let error = if self.exchange.method.is_idempotent() { error.retryable() } else { error };
+            let error = if self.is_harmless(&self.exchange.method) { error.retryable() } else { error };
             return Err(error);
         }
         log::debug!("the reused connection was closed before the response: making the request once more");
