@@ -12,9 +12,9 @@
 //! the other. Pings are answered and closes confirmed by the thread that reads.
 //!
 //! That thread never waits for another one that is sending: the answer to a ping or to a close is
-//! then left to the sender. But it may be the one that sends. Two peers that flood each other with messages
-//! and pings, until the buffers between them are full both ways, can come to a point where the
-//! readers of both are stuck in answering a ping, and nobody reads. The send time-out
+//! then left to the sender. But it may be the one that sends. Two peers that flood each other with
+//! messages and pings, until the buffers between them are full both ways, can come to a point where
+//! the readers of both are stuck in answering a ping, and nobody reads. The send time-out
 //! ([`WebSocket::set_timeouts`]) ends that, with an error on one side. Who must not depend on it
 //! has pings answered by another thread: see [`WebSocket::set_answer_pings`].
 
