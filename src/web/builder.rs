@@ -270,7 +270,8 @@ impl WebSessionManagerBuilder {
         self
     }
 
-    /// What tells the time. The system's clock unless set.
+    /// What tells the time. The system's clock unless set. Nodes that share a store need clocks
+    /// that agree: one that is ahead ends sessions too early, by so much.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Box::new(clock);
