@@ -7,7 +7,7 @@ use sessile::message::{Form, Method, StatusCode};
 use sessile::server::{ServerRequest, ServerResponse};
 #[cfg(feature = "redis")]
 use sessile::web::RedisStore;
-use sessile::web::{FileStore, MemoryStore, Value, Visitor, WebSession, WebSessionManager};
+use sessile::web::{FileStore, MemoryStore, Value, Visitor, WebSession, WebSessionManager, WhenFull};
 use sessile::{Error, ErrorKind, Result};
 
 /// What is asked of the visitor's session.
@@ -40,8 +40,16 @@ pub(crate) fn manager(store: &str, timeout: Option<Duration>) -> Result<WebSessi
         Some(("redis" | "rediss", _)) => WebSessionManager::builder(RedisStore::open(store)?),
         _ => return Err(Error::new(ErrorKind::InvalidArgument, format!("{store} is no store"))),
     };
-    Ok(builder.timeout(timeout).sweep_every(Some(Duration::from_secs(3))).build())
+    Ok(builder
+        .timeout(timeout)
+        .sweep_every(Some(Duration::from_secs(3)))
+        .max_sessions(MOST_SESSIONS, WhenFull::Evict)
+        .build())
 }
+
+/// So many may be in memory, some hundred megabytes. Who asks without a cookie, again and again, ends
+/// his own for the next one.
+const MOST_SESSIONS: usize = 1_000_000;
 
 /// Does what is asked for.
 pub(crate) fn answer(
