@@ -881,7 +881,7 @@ fn a_handshake_that_stalls_is_over_in_the_connect_time_out() {
 }
 
 /// A way to the server that lets so many records through in each direction, and then nothing. Says
-/// when the server's are through.
+/// when the server's are through, or can't be any more.
 fn held_up(
     server: SocketAddr,
     from_client: usize,
@@ -905,11 +905,11 @@ fn pass(mut from: TcpStream, mut to: TcpStream, records: usize, held: impl FnOnc
         let mut record = vec![0; 5];
         if from.read_exact(&mut record).is_err() {
             let _ = to.shutdown(Shutdown::Both);
-            return;
+            return held();
         }
         record.resize(5 + usize::from(u16::from_be_bytes([record[3], record[4]])), 0);
         if from.read_exact(&mut record[5..]).is_err() || to.write_all(&record).is_err() {
-            return;
+            return held();
         }
     }
     held();
