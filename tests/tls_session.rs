@@ -929,7 +929,7 @@ fn a_handshake_that_stalls_anywhere_ends_in_time_and_by_an_abort() {
             session.set_connect_timeout(Duration::from_millis(100));
             session.set_receive_timeout(Duration::from_millis(100));
             let started = Instant::now();
-            let error = get(&mut session, "/").unwrap_err();
+            let Err(error) = get(&mut session, "/") else { break };
             assert!(error.is_timeout(), "{version} {records}: {error:?}");
             assert!((95..800).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
             if error.phase() != Some(Phase::Handshake) {
@@ -943,7 +943,10 @@ fn a_handshake_that_stalls_anywhere_ends_in_time_and_by_an_abort() {
             held.recv().unwrap();
             let started = Instant::now();
             abort.abort();
-            assert!(caller.join().unwrap().unwrap_err().is_aborted(), "{version} {records}");
+            // A machine that is slow lets the last record through behind the time-out above.
+            let aborted =
+                caller.join().unwrap().map_or_else(|error| error.is_aborted(), |()| stalled > least);
+            assert!(aborted, "{version} {records}");
             assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
         }
         assert!(stalled >= least, "{version}: {stalled}");
@@ -977,10 +980,10 @@ fn a_server_waits_for_a_client_that_stalls_anywhere_for_its_own_time() {
             let mut session = between.session(&client);
             thread::spawn(move || get(&mut session, "/").map(drop));
             let (ending, took) = endings.recv().unwrap();
-            assert!((95..800).contains(&took.as_millis()), "{version} {records}: {took:?}");
             if ending != Err(Some(Phase::Handshake)) {
                 break;
             }
+            assert!((95..800).contains(&took.as_millis()), "{version} {records}: {took:?}");
             stalled += 1;
         }
         assert!(stalled >= least, "{version}: {stalled}");
