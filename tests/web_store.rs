@@ -665,59 +665,6 @@ fn a_store_that_lost_its_latest_changes_is_believed() {
 }
 
 #[test]
-fn what_could_not_be_stored_does_not_undo_what_came_after_it() {
-    with_stores("late", |store| {
-        let (here, there, _) = nodes(&store);
-        let id = here.new_session().unwrap().id();
-        let fail = |value: &str| {
-            let session = find(&here, &id).unwrap();
-            session.set("a", value).unwrap();
-            session.set("b", value).unwrap();
-            store.cut.store(true, SeqCst);
-            assert!(here.finish(&session, &mut Response::new()).is_err());
-            store.cut.store(false, SeqCst);
-        };
-        let look = |node| {
-            let session = find(node, &id).unwrap();
-            ["a", "b", "c"].map(|name| session.get_or(name, String::new()).unwrap())
-        };
-        // Nobody else was there: all is stored, by the sweep or by the next request.
-        fail("1");
-        here.sweep().unwrap();
-        assert_eq!(look(&there), ["1", "1", ""]);
-        fail("2");
-        let session = find(&here, &id).unwrap();
-        session.set("c", "2").unwrap();
-        finish(&here, &session);
-        assert_eq!(look(&there), ["2", "2", "2"]);
-        fail("3");
-        let session = find(&here, &id).unwrap();
-        session.update("a", |a: Option<String>| a.map(|a| a + "!")).unwrap();
-        finish(&here, &session);
-        assert_eq!(look(&there), ["3!", "3", "2"]);
-
-        // The client has tried again on another node, and gone on there.
-        fail("4");
-        let session = find(&there, &id).unwrap();
-        session.set("a", "5").unwrap();
-        finish(&there, &session);
-        here.sweep().unwrap();
-        for node in [&here, &there] {
-            assert_eq!(look(node), ["5", "3", "2"]);
-        }
-        // The same while a request is under way that is told that all is well.
-        let running = find(&here, &id).unwrap();
-        running.set("c", "6").unwrap();
-        fail("6");
-        let session = find(&there, &id).unwrap();
-        session.set("d", "6").unwrap();
-        finish(&there, &session);
-        finish(&here, &running);
-        assert_eq!(look(&there)[2], "6");
-    });
-}
-
-#[test]
 fn a_request_that_never_came_to_its_end_is_stored_by_the_sweep() {
     with_stores("left", |store| {
         let (here, there, _) = nodes(&store);

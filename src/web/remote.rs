@@ -36,9 +36,6 @@ pub(crate) struct Remote {
     /// What is not stored yet, and what is on its way.
     pub(crate) pending: Changes,
     in_flight: Option<Arc<Changes>>,
-    /// What could not be stored, and who made it knows. It is stored later, unless others
-    /// change the session before: then it would undo what came after it.
-    left: Option<Changes>,
     /// The requests whose changes wait until the response's head goes out.
     pub(crate) deferred: Vec<u64>,
     /// It is getting another key.
@@ -60,7 +57,6 @@ impl Remote {
             version: 0,
             pending: Changes::default(),
             in_flight: None,
-            left: None,
             deferred: Vec::new(),
             moving: false,
             saving: Arc::default(),
@@ -102,28 +98,6 @@ impl Remote {
         self.pending.clear = true;
     }
 
-    /// Keeps what could not be stored, for a request that is told so.
-    fn keep(&mut self, changes: &Changes, visit: u64) {
-        let mut left = changes.clone();
-        left.then(std::mem::take(&mut self.pending));
-        match self.stored && self.deferred.iter().all(|other| *other == visit) {
-            true => {
-                left.expected = left.expected.or(Some(self.version));
-                self.left = Some(left);
-            }
-            // There may be changes of requests among it that will be told that all is well.
-            false => {
-                left.expected = None;
-                self.pending = left;
-            }
-        }
-    }
-
-    /// Whether there is something that is not stored.
-    pub(crate) fn has_changes(&self) -> bool {
-        !self.stored || !self.pending.is_empty() || self.left.is_some()
-    }
-
     /// Whether it could not be stored, and no request is at it: nobody was told its id.
     pub(crate) fn is_forlorn(&self) -> bool {
         !self.stored && self.in_flight.is_none() && self.deferred.is_empty()
@@ -131,18 +105,21 @@ impl Remote {
 
     /// Whether there is nothing of it that is not in the store.
     pub(crate) fn is_settled(&self) -> bool {
-        !self.has_changes() && !self.moving && self.in_flight.is_none() && self.deferred.is_empty()
+        self.stored
+            && !self.moving
+            && self.in_flight.is_none()
+            && self.pending.is_empty()
+            && self.deferred.is_empty()
     }
 
     /// Whether this attribute is what it is because of something that is not stored yet.
     fn overrides(&self, name: &str) -> bool {
-        self.waits(|changes| changes.touches(name))
+        self.pending.touches(name) || self.in_flight.as_ref().is_some_and(|changes| changes.touches(name))
     }
 
     /// Whether a change of this kind is not stored yet.
     fn waits(&self, changed: impl Fn(&Changes) -> bool) -> bool {
-        let under_way = [Some(&self.pending), self.in_flight.as_deref(), self.left.as_ref()];
-        under_way.into_iter().flatten().any(changed)
+        changed(&self.pending) || self.in_flight.as_deref().is_some_and(changed)
     }
 }
 
@@ -194,7 +171,7 @@ impl WebSession {
     /// Sends what is not stored yet to the store, if the session has one beyond the process.
     /// `IllegalState` if the session has ended, here or there;
     /// [`Store`](crate::ErrorKind::Store) where the store can't be reached: the changes are
-    /// kept, to be sent again, unless the session is changed elsewhere before that.
+    /// kept, to be sent again, and win then over what was set elsewhere meanwhile.
     ///
     /// The manager does this by itself before the head of a response goes out; changes that
     /// are made later, or outside of a request, are stored as they are made.
@@ -206,68 +183,60 @@ impl WebSession {
             return Ok(());
         };
         let turn = lock(&saving);
-        loop {
-            let mut body = self.body()?;
-            let Some(remote) = body.remote() else {
-                return Ok(());
-            };
-            let (changes, is_left) = match remote.left.take() {
-                Some(left) => (left, true),
-                None if remote.stored && remote.pending.is_empty() => return Ok(()),
-                None => (std::mem::take(&mut remote.pending), false),
-            };
-            let changes = Arc::new(changes);
-            remote.in_flight = Some(changes.clone());
-            let (key, stored) = (remote.key.clone(), remote.stored);
-            drop(body);
+        let mut body = self.body()?;
+        let Some(remote) = body.remote() else {
+            return Ok(());
+        };
+        if remote.stored && remote.pending.is_empty() {
+            return Ok(());
+        }
+        let changes = Arc::new(std::mem::take(&mut remote.pending));
+        remote.in_flight = Some(changes.clone());
+        let (key, stored) = (remote.key.clone(), remote.stored);
+        drop(body);
 
-            let applied = match stored {
-                true => store.apply(&key, &changes),
-                false => self.create_in(&**store, &key, &changes),
-            };
+        let applied = match stored {
+            true => store.apply(&key, &changes),
+            false => self.create_in(&**store, &key, &changes),
+        };
 
-            let mut body = lock(&self.shared.body);
-            let Some(remote) = body.remote() else {
-                return Ok(());
-            };
-            remote.in_flight = None;
-            match applied {
-                Ok(Applied::Done(version)) => {
-                    remote.stored = true;
-                    // Otherwise others made changes in between: the next look at the store gets them.
-                    if version == remote.version + 1 {
-                        remote.version = version;
-                    }
-                    if !stored && self.shared.state.look() == Look::Ended {
-                        // Whoever ended it found nothing in the store to remove.
-                        let key = remote.key.clone();
-                        drop(body);
-                        store.remove(&key)?;
-                        return Err(ended());
-                    }
-                    if !is_left {
-                        return Ok(());
-                    }
+        let mut body = lock(&self.shared.body);
+        let Some(remote) = body.remote() else {
+            return Ok(());
+        };
+        remote.in_flight = None;
+        match applied {
+            Ok(Applied::Done(version)) => {
+                remote.stored = true;
+                // Otherwise others made changes in between: the next look at the store gets them.
+                if version == remote.version + 1 {
+                    remote.version = version;
                 }
-                // Too late, or too much. The next look at the store shows what is there.
-                Ok(Applied::Conflict) if is_left => remote.version = 0,
-                Err(error) if is_left && error.kind() == ErrorKind::TooLarge => remote.version = 0,
-                Ok(Applied::Gone | Applied::Conflict) => {
+                if !stored && self.shared.state.look() == Look::Ended {
+                    // Whoever ended it found nothing in the store to remove.
+                    let key = remote.key.clone();
                     drop(body);
-                    drop(turn);
-                    self.end(EndReason::Lost);
+                    store.remove(&key)?;
                     return Err(ended());
                 }
-                Err(error) if error.kind() == ErrorKind::TooLarge => {
-                    // Together with what another node set it is too much, and it would be each
-                    // time. The next look at the store shows what is left.
-                    remote.version = 0;
-                    return Err(error);
-                }
-                Err(error) => {
-                    remote.keep(&changes, self.visit);
-                    return Err(error);
-                }
+                Ok(())
+            }
+            Ok(Applied::Gone | Applied::Conflict) => {
+                drop(body);
+                drop(turn);
+                self.end(EndReason::Lost);
+                Err(ended())
+            }
+            Err(error) if error.kind() == ErrorKind::TooLarge => {
+                // Together with what another node set it is too much, and it would be each
+                // time. The next look at the store shows what is left.
+                remote.version = 0;
+                Err(error)
+            }
+            Err(error) => {
+                let later = std::mem::replace(&mut remote.pending, (*changes).clone());
+                remote.pending.then(later);
+                Err(error)
             }
         }
     }
@@ -378,18 +347,9 @@ impl WebSession {
                     };
                     if let Some(remote) = body.remote() {
                         remote.pending.values.remove(name);
-                        if let Some(left) = &mut remote.left {
-                            left.values.remove(name);
-                        }
                     }
                 }
                 if let Some(remote) = body.remote().filter(|remote| version == remote.version + 1) {
-                    // This is no change of others.
-                    if let Some(left) =
-                        remote.left.as_mut().filter(|left| left.expected == Some(remote.version))
-                    {
-                        left.expected = Some(version);
-                    }
                     remote.version = version;
                 }
                 drop(body);
@@ -604,9 +564,6 @@ impl WebSession {
         let mut dropped = Vec::new();
         if record.version <= remote.version {
             return Some((attributes, dropped));
-        }
-        if remote.left.as_ref().is_some_and(|left| left.expected != Some(record.version)) {
-            remote.left = None;
         }
         let names: Vec<String> = attributes.iter().map(|(name, _)| name.to_owned()).collect();
         for name in names.iter().filter(|name| remote.overrides(name)) {

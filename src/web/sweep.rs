@@ -110,8 +110,10 @@ impl Manager {
     /// Stores what a request left behind that never came to its end, and tells the store of
     /// requests that take long.
     fn look_after(&self, session: &WebSession, now: u64) -> Result<()> {
-        let left_behind = session.with_remote(|remote| remote.deferred.is_empty() && remote.has_changes());
-        let done = if left_behind == Some(true) {
+        let left = session.with_remote(|remote| {
+            remote.deferred.is_empty() && !(remote.stored && remote.pending.is_empty())
+        });
+        let done = if left == Some(true) {
             session.save()
         } else if session.shared.state.look() == Look::InUse {
             let timeout = session.shared.timeout.load(Relaxed);
