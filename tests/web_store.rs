@@ -21,6 +21,8 @@ use sessile::{Error, ErrorKind, Result};
 struct Far {
     store: Box<dyn SessionStore>,
     cut: AtomicBool,
+    /// Whether every third call fails.
+    bad: AtomicBool,
     calls: AtomicUsize,
     /// Where the next session that is made waits, twice.
     gate: Mutex<Option<Arc<Barrier>>>,
@@ -31,14 +33,15 @@ impl Far {
         Arc::new(Far {
             store: Box::new(store),
             cut: AtomicBool::new(false),
+            bad: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             gate: Mutex::default(),
         })
     }
 
     fn call(&self) -> Result<&dyn SessionStore> {
-        self.calls.fetch_add(1, SeqCst);
-        match self.cut.load(SeqCst) {
+        let number = self.calls.fetch_add(1, SeqCst);
+        match self.cut.load(SeqCst) || self.bad.load(SeqCst) && number % 3 == 0 {
             true => Err(Error::new(ErrorKind::Store, "the wire is cut")),
             false => Ok(&*self.store),
         }
@@ -661,6 +664,58 @@ fn a_store_that_lost_its_latest_changes_is_believed() {
         let found = find(&here, &session.id()).unwrap();
         assert_eq!(found.get::<i32>("a").unwrap(), 1);
         assert!(!found.has("lost"));
+    });
+}
+
+#[test]
+fn nothing_that_was_acknowledged_is_lost_on_a_bad_wire() {
+    with_stores("bad", |store| {
+        let (here, there, _) = nodes(&store);
+        let id = here.new_session().unwrap().id();
+        let handles: Vec<WebSession> =
+            [&here, &there].map(|node| find(node, &id).unwrap().clone()).into_iter().collect();
+        store.bad.store(true, SeqCst);
+        let acknowledged: Vec<(u64, u64)> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..6)
+                .map(|number| {
+                    let session = &handles[number % 2];
+                    scope.spawn(move || {
+                        let (mut set, mut counted) = (0, 0);
+                        for round in 1..=60 {
+                            match session.set(&format!("t{number}"), round) {
+                                Ok(_) => set = round,
+                                Err(error) => assert_eq!(error.kind(), ErrorKind::Store),
+                            }
+                            match session.update("n", |n: Option<u64>| Some(n.unwrap_or(0) + 1)) {
+                                Ok(_) => counted += 1,
+                                Err(error) => assert_eq!(error.kind(), ErrorKind::Store),
+                            }
+                            if round % 20 == number as u64 {
+                                _ = session.rotate_id();
+                            }
+                        }
+                        (set, counted)
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        store.bad.store(false, SeqCst);
+        here.sweep().unwrap();
+        there.sweep().unwrap();
+        handles.iter().for_each(|session| session.access().unwrap());
+        let id = handles[0].id();
+        assert_eq!(handles[1].id(), id);
+        for node in [&here, &there] {
+            let session = find(node, &id).unwrap();
+            for (number, (set, _)) in acknowledged.iter().enumerate() {
+                assert!(session.get_or(&format!("t{number}"), 0).unwrap() >= *set, "{number}");
+            }
+            let counted: u64 = acknowledged.iter().map(|(_, counted)| counted).sum();
+            assert_eq!(session.get_or("n", 0).unwrap(), counted);
+            assert!((1..360).contains(&counted), "some were, and some were not: {counted}");
+        }
+        assert_eq!(store.count().unwrap(), 1);
     });
 }
 
