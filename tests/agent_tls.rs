@@ -188,3 +188,99 @@ fn a_factory_makes_sessions_under_tls() {
     let (response, text) = tls::get(&mut *session, "/").unwrap();
     assert_eq!((response.status().as_u16(), text.as_str()), (200, "nobody"));
 }
+
+/// The content that belongs to a target, and to no other.
+fn content_of(target: &str) -> Vec<u8> {
+    let number = target.bytes().fold(7_usize, |n, byte| (n * 31 + usize::from(byte)) % 99_991);
+    target.bytes().cycle().take(number).collect()
+}
+
+const REDIRECTS: usize = 3;
+
+/// How the server answers: from 7 on, not with all of the content.
+fn way_of(target: &str) -> usize {
+    content_of(target).len() / 7 % 9
+}
+
+/// Answers in a way that the target decides: whole, in chunks, until the end of the connection, cut,
+/// before the request was read or behind it, or with a redirect to another target.
+fn answer_somehow(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    let target = request.target().to_owned();
+    let content = content_of(&target);
+    let way = way_of(&target);
+    if way < 4 {
+        std::io::copy(request, &mut std::io::sink())?;
+    }
+    match way {
+        0 | 4 => return response.send_buffer(&content),
+        1 | 5 => {
+            response.set_chunked(true);
+        }
+        2 | 6 => {
+            response.set_content_length(content.len() as u64).set_keep_alive(false);
+        }
+        REDIRECTS => {
+            response.set_status(StatusCode::TEMPORARY_REDIRECT);
+            response.headers_mut().set("Location", format!("{target}r"))?;
+            return response.send_buffer(b"elsewhere");
+        }
+        _ => {
+            response.set_chunked(way == 7);
+            if way == 8 {
+                response.set_content_length(content.len() as u64 + 1);
+            }
+        }
+    }
+    let mut body = response.send()?;
+    for piece in content.chunks(3000) {
+        body.write_all(piece)?;
+        body.flush()?;
+    }
+    if way < 7 { Ok(()) } else { Err(std::io::Error::other("it ends here").into()) }
+}
+
+#[test]
+fn whatever_a_handler_does_each_call_gets_its_own_content_or_an_error() {
+    const THREADS: usize = 6;
+    const CALLS: usize = 60;
+    let authority = Authority::new("an authority");
+    let context = authority.server(&["site.test"]).serving();
+    let server = HttpServer::new(HttpServerParams::new(), answer_somehow);
+    let server = Running::run(server.listen_tls("127.0.0.1:0", &context).unwrap());
+    let agent = UserAgent::builder().tls(authority.trusting()).resolver(to_loopback()).build().unwrap();
+    let failed = std::sync::atomic::AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (agent, server, failed) = (agent.clone(), &server, &failed);
+            scope.spawn(move || {
+                for call in 0..CALLS {
+                    let target = format!("/{thread}/{call}");
+                    let url = format!("https://site.test:{}{target}", server.address.port());
+                    let request = match call % 3 {
+                        0 => agent.get(url),
+                        1 => agent.put(url).content(vec![b'x'; 100]),
+                        _ => agent.put(url).content(vec![b'x'; 200_000]),
+                    };
+                    let result = request.send().and_then(|response| {
+                        let target = response.uri().request_target().to_owned();
+                        Ok((target, response.read_to_vec()?))
+                    });
+                    match result {
+                        Ok((target, content)) => assert!(content == content_of(&target), "{target}"),
+                        Err(error) => {
+                            let mut last = target.clone();
+                            while way_of(&last) == REDIRECTS {
+                                last.push('r');
+                            }
+                            assert!(way_of(&last) >= 7, "{last} was answered whole: {error:?}");
+                            assert!(!error.is_timeout(), "{target}: {error:?}");
+                            failed.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    assert!(failed > 0 && failed < THREADS * CALLS / 2, "{failed} of {} failed", THREADS * CALLS);
+}
