@@ -1,7 +1,6 @@
 //! `/ws` of serve: a WebSocket that sends every message back, until the client or the server goes.
 
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sessile::Result;
@@ -26,10 +25,12 @@ pub(crate) fn echo(request: &mut ServerRequest<'_>, response: &mut ServerRespons
 /// Tells all clients that the server goes away. Their answers end the handlers, which would not
 /// end by themselves.
 pub(crate) fn close_all() {
-    let sockets = mem::take(&mut *sockets());
-    for sender in sockets.into_values() {
-        let _ = sender.shutdown_with(CloseCode::GOING_AWAY, "the server stops");
-    }
+    let sockets = sockets().take();
+    sockets.into_iter().flat_map(BTreeMap::into_values).for_each(close);
+}
+
+fn close(sender: WebSocketSender) {
+    let _ = sender.shutdown_with(CloseCode::GOING_AWAY, "the server stops");
 }
 
 /// A place among the WebSockets that are open.
@@ -37,21 +38,28 @@ struct Open(u64);
 
 impl Open {
     fn note(sender: WebSocketSender) -> Open {
-        let mut sockets = sockets();
-        let place = sockets.last_key_value().map_or(0, |(last, _)| last + 1);
-        sockets.insert(place, sender);
-        Open(place)
+        if let Some(sockets) = &mut *sockets() {
+            let place = sockets.last_key_value().map_or(0, |(last, _)| last + 1);
+            sockets.insert(place, sender);
+            return Open(place);
+        }
+        // It comes too late.
+        close(sender);
+        Open(0)
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        sockets().remove(&self.0);
+        if let Some(sockets) = &mut *sockets() {
+            sockets.remove(&self.0);
+        }
     }
 }
 
-fn sockets() -> MutexGuard<'static, BTreeMap<u64, WebSocketSender>> {
-    static SOCKETS: Mutex<BTreeMap<u64, WebSocketSender>> = Mutex::new(BTreeMap::new());
+/// Those that are open; `None` once the server stops.
+fn sockets() -> MutexGuard<'static, Option<BTreeMap<u64, WebSocketSender>>> {
+    static SOCKETS: Mutex<Option<BTreeMap<u64, WebSocketSender>>> = Mutex::new(Some(BTreeMap::new()));
     SOCKETS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
