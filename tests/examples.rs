@@ -205,6 +205,31 @@ fn the_web_socket_sends_every_message_back() {
 }
 
 #[test]
+#[cfg(feature = "websocket")]
+fn a_web_socket_whose_client_takes_nothing_holds_up_no_stop() {
+    let mut serve = Serve::start(&[]);
+    let mut stream = serve.connect();
+    stream.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    let handshake = "GET /ws HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    stream.write_all(handshake.as_bytes()).unwrap();
+    // Messages whose echoes nobody reads, until nothing more goes.
+    let mut message = vec![0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
+    message.resize(message.len() + MIB, 7);
+    while stream.write_all(&message).is_ok() {}
+
+    let start = Instant::now();
+    serve.tell("TERM");
+    while std::net::TcpStream::connect(serve.address).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(10), "it goes on accepting");
+        thread::yield_now();
+    }
+    // The second signal waits for nobody.
+    assert_eq!(serve.signal("TERM").code(), Some(0));
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+#[test]
 #[cfg(not(feature = "websocket"))]
 fn what_needs_a_feature_names_it() {
     let serve = Serve::start(&[]);
