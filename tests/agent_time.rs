@@ -22,19 +22,23 @@ const SLACK: Duration = Duration::from_millis(50);
 
 /// Makes the call until it ends in time: a machine that does other things delays it, now and then.
 fn ends_in_time(call: impl Fn() -> Result<()>) -> Error {
+    ends_within(TOTAL, call)
+}
+
+fn ends_within(total: Duration, call: impl Fn() -> Result<()>) -> Error {
     let mut late = Vec::new();
     for _ in 0..5 {
         let start = Instant::now();
         let error = call().unwrap_err();
         let took = start.elapsed();
         assert!(error.is_timeout(), "{error:?}");
-        assert!(took >= TOTAL - Duration::from_millis(5), "too early: {took:?}");
-        if took <= TOTAL + SLACK {
+        assert!(took >= total - Duration::from_millis(5), "too early: {took:?}");
+        if took <= total + SLACK {
             return error;
         }
         late.push(took);
     }
-    panic!("a limit of {TOTAL:?} was kept in {late:?}");
+    panic!("a limit of {total:?} was kept in {late:?}");
 }
 
 fn agent() -> UserAgent {
@@ -159,6 +163,26 @@ fn over_a_head_and_over_content_that_come_drop_by_drop() {
         let content = dripping(head, drop);
         let error = ends_in_time(|| read(agent().get(format!("http://127.0.0.1:{content}/")).send()?));
         assert_eq!(error.phase(), Some(Phase::ReceiveBody));
+    }
+}
+
+#[test]
+fn over_a_silence_anywhere_in_a_response() {
+    const BRIEF: Duration = Duration::from_millis(80);
+    for response in [
+        "HTTP/1.1 103 Hint\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nsome text",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4;x=y\r\nsome\r\n0\r\nX: y\r\n\r\n",
+        "HTTP/1.1 200 OK\r\n\r\nsome text",
+    ] {
+        for cut in (0..response.len()).step_by(9).chain([response.len() - 1]) {
+            let silent = Origin::raw(move |_, stream| {
+                let _ = stream.read(&mut [0; 1 << 16]);
+                say(stream, &response[..cut]);
+                let _ = stream.read(&mut [0; 1]);
+            });
+            let url = format!("http://127.0.0.1:{silent}/");
+            ends_within(BRIEF, || read(agent().get(&url).timeout(BRIEF).send()?));
+        }
     }
 }
 
