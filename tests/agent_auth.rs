@@ -175,6 +175,31 @@ fn an_early_401_in_an_upload_is_answered() {
 }
 
 #[test]
+fn a_server_that_leaves_refused_content_where_it_is_gets_the_rest_on_another_connection() {
+    let port = Origin::raw(|connection, stream| {
+        let mut reader = std::io::BufReader::new(stream.try_clone().unwrap());
+        let Some(asked) = head(&mut reader, connection, 1) else { return };
+        if asked.field("Authorization").is_none() {
+            // All of the content is on its way; what comes next would be read behind it.
+            reader.read_exact(&mut [0; 50_000]).unwrap();
+            answer(stream, "401 Unauthorized\r\nWWW-Authenticate: Basic realm=a", b"");
+            let _ = std::io::copy(&mut reader, &mut std::io::sink());
+            return;
+        }
+        reader.read_exact(&mut vec![0; 100_000]).unwrap();
+        say(stream, OK);
+    });
+    let response = UserAgent::new()
+        .put(format!("http://127.0.0.1:{port}/"))
+        .authentication(Authentication::new("u", "p").in_the_clear(true))
+        .content(vec![b'x'; 100_000])
+        .timeout(std::time::Duration::from_secs(10))
+        .send()
+        .unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+}
+
+#[test]
 fn an_early_refusal_of_an_upload_is_delivered() {
     for status in ["413 Content Too Large", "401 Unauthorized\r\nWWW-Authenticate: Basic realm=a"] {
         let port = refusing(status);

@@ -248,6 +248,9 @@ impl Call {
         let scheme = user.answer(&lease.origin, secure, &mut answered, response, &|c| self.hash(c))?;
         if scheme == Some(AuthScheme::Ntlm) {
             lease.user = Some(user.id());
+        } else if scheme.is_some() && self.order.content.length().is_none_or(|length| length > SMALL as u64) {
+            // Not every server that refuses content reads it, and says that it does not.
+            lease.session.connection_mut().close();
         }
         let value = scheme.and_then(|_| answered.headers().get_bytes("authorization").map(<[u8]>::to_vec));
         Ok(value)
