@@ -6,8 +6,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
+use sessile::ErrorKind;
 use sessile::server::{HttpServer, HttpServerParams};
-use sessile::web::{MemoryStore, WebSessionManager};
+use sessile::web::{FileStore, MemoryStore, WebSessionManager};
 
 struct Server(HttpServer);
 
@@ -120,6 +121,32 @@ fn an_ended_session_takes_its_cookie_along() {
 }
 
 #[test]
+fn what_a_handler_changed_before_it_failed_is_stored_before_its_error_is_sent() {
+    let folder = std::env::temp_dir().join(format!("sessile-failing-{}", std::process::id()));
+    _ = std::fs::remove_dir_all(&folder);
+    let node = || WebSessionManager::builder(FileStore::open(&folder).unwrap()).sweep_every(None).build();
+    let (here, there) = (node(), node());
+    let handler = here.wrap(|request, response, visitor| {
+        let session = visitor.session(request)?;
+        if request.path() == "/fail" {
+            session.set("attempts", 1)?;
+            return Err(sessile::Error::new(ErrorKind::Form, "wrong password"));
+        }
+        response.send_buffer(b"hello")
+    });
+    let mut server = HttpServer::bind_with("127.0.0.1:0", HttpServerParams::new(), handler).unwrap();
+    server.start().unwrap();
+    let server = Server(server);
+    let first = get(&server, "/", "");
+    let id = cookie(&first).unwrap();
+    assert!(get(&server, "/fail", id).starts_with("HTTP/1.1 400 "));
+    let id = id.trim_start_matches("id=").parse().unwrap();
+    assert_eq!(there.find_by_id(&id).unwrap().unwrap().get::<i32>("attempts").unwrap(), 1);
+    drop(server);
+    _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
 fn a_session_without_time_lasts_as_long_as_its_request() {
     let sessions = WebSessionManager::new(MemoryStore::new());
     let server = server(&sessions);
@@ -132,7 +159,6 @@ fn a_session_without_time_lasts_as_long_as_its_request() {
 fn a_web_socket_s_thread_uses_the_session_and_hears_of_its_end() {
     use sessile::message::{Request, Response};
     use sessile::session::HttpClientSession;
-    use sessile::web::FileStore;
     use sessile::websocket::{AcceptOptions, CloseCode, Message, WebSocket};
 
     let folder = std::env::temp_dir().join(format!("sessile-serving-{}", std::process::id()));

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::manager::WebSessionManager;
 use super::session::WebSession;
 use super::tracking::Visit;
-use crate::Result;
 use crate::server::{ServerRequest, ServerResponse};
+use crate::{ErrorKind, Result};
 
 /// Who makes a request, as far as web sessions know: the way to the session of a handler's
 /// request. See [`WebSessionManager::wrap`].
@@ -45,6 +45,17 @@ impl Visitor<'_> {
     /// The sessions of the application.
     pub fn manager(&self) -> &WebSessionManager {
         self.manager
+    }
+
+    /// Stores what changed, for a handler that failed.
+    fn save(&self) {
+        let session = self.slot().clone();
+        match session.map(|session| session.save()) {
+            Some(Err(error)) if error.kind() != ErrorKind::IllegalState => {
+                self.manager.0.core.listeners.report(&error);
+            }
+            _ => {}
+        }
     }
 
     fn remember(&self, look: impl FnOnce() -> Result<Option<WebSession>>) -> Result<Option<WebSession>> {
@@ -85,7 +96,8 @@ impl WebSessionManager {
     /// stored, and the cookie set where one is needed, just before the head of the response
     /// goes out; what it changes after that is stored as it is changed.
     ///
-    /// A store that fails makes the response a 503, unless the function answers otherwise.
+    /// A store that fails makes the response a 503, unless the function answers otherwise. Where
+    /// the function fails, what it changed before is stored all the same, and no cookie is set.
     ///
     /// ```no_run
     /// use sessile::server::HttpServer;
@@ -127,7 +139,13 @@ impl WebSessionManager {
             let session = slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
             session.map_or(Ok(()), |session| saver.finish(&session, head))
         });
-        handler(request, response, &visitor)
+        let answered = handler(request, response, &visitor);
+        match &answered {
+            // Who sends the error knows nothing of sessions.
+            Err(error) if error.kind() != ErrorKind::Store && !response.is_sent() => visitor.save(),
+            _ => {}
+        }
+        answered
     }
 }
 
