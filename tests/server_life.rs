@@ -109,6 +109,44 @@ fn a_shutdown_cuts_off_what_is_not_done_in_time() {
 }
 
 #[test]
+fn an_abort_ends_what_a_handler_waits_for_at_once_in_every_phase() {
+    for (request, phase) in [
+        ("POST /read HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n123", "content of a length"),
+        ("POST /read HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n12", "a chunk"),
+        ("POST /read HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", "the next chunk"),
+        ("GET /write HTTP/1.1\r\nHost: t\r\n\r\n", "a client that takes nothing"),
+        ("GET /flush HTTP/1.1\r\nHost: t\r\n\r\n", "a client that takes nothing of many parts"),
+        ("GET /detached HTTP/1.1\r\nHost: t\r\n\r\n", "a connection that was taken over"),
+    ] {
+        let (outcome, outcomes) = mpsc::channel();
+        let server = Running::with(HttpServerParams::new(), move |request, response| {
+            let result = match request.path() {
+                "/read" => std::io::copy(request, &mut std::io::sink()).map(drop),
+                "/write" => response.send_buffer(&vec![b'x'; 100_000_000]).map_err(Into::into),
+                "/flush" => response.send().map_err(Into::into).and_then(|mut body| {
+                    loop {
+                        body.write_all(&[b'x'; 10_000])?;
+                        body.flush()?;
+                    }
+                }),
+                _ => request.detach().map_err(Into::into).and_then(|mut raw| raw.read_exact(&mut [0; 1])),
+            };
+            outcome.send((result.map_err(sessile::Error::from), Instant::now())).unwrap();
+            Ok(())
+        });
+        let mut client = server.connect();
+        client.send(request);
+        until("it is being served", || server.handle.current_connections() == 1);
+        thread::sleep(Duration::from_millis(50)); // nothing tells that it is blocked by now
+        let begun = Instant::now();
+        server.handle.stop_all(true);
+        let (result, ended) = outcomes.recv_timeout(LONG).unwrap();
+        assert!(result.unwrap_err().is_aborted(), "{phase}");
+        assert!(ended - begun < Duration::from_millis(100), "{phase}: {:?}", ended - begun);
+    }
+}
+
+#[test]
 fn a_handler_that_never_returns_does_not_keep_run_from_returning() {
     let (mut server, gate) = gated(HttpServerParams::new());
     let mut client = server.connect();
