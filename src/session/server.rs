@@ -150,6 +150,8 @@ pub(crate) struct Facts {
 
 impl HttpServerSession {
     /// On a stream that a client connected.
+    // What it takes of the stack on the way is not to stay there while the connection is served.
+    #[inline(never)]
     pub fn new(stream: Stream, params: ServerSessionParams) -> Result<HttpServerSession> {
         let mut connection = Connection::receiving(HeadKind::Request);
         connection.set_timeouts(params.timeouts);
