@@ -4,7 +4,8 @@
 //! server that answers `/hello`, `/bytes/N` and `/sink`, and prints one line of JSON:
 //! `{"seconds":…,"n":…,"bytes":…}`. Workloads: `keepalive` (COUNT GETs on one connection),
 //! `connect` (COUNT GETs, a new connection each), `download` (one GET), `upload` and
-//! `upload-chunked` (COUNT bytes posted), `threads` (8 threads, COUNT GETs in all).
+//! `upload-chunked` (COUNT bytes posted), `threads` (8 threads, COUNT GETs in all). For an `https`
+//! URL, `--ca FILE` says whom to trust, and `--no-resume` has every handshake made in full.
 //!
 //! `cargo bench --bench load -- store THREADS LIVE OPS` makes LIVE web sessions in memory,
 //! with two attributes each, then opens sessions by the text of their id, reads an attribute
@@ -16,11 +17,16 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use sessile::Result;
-use sessile::message::{Request, Response, Uri};
+use sessile::message::{Request, Response, Scheme, Uri};
+#[cfg(feature = "tls")]
+use sessile::session::HttpsClientSession;
 use sessile::session::{BodyReader, ClientSession, HttpClientSession};
+#[cfg(feature = "tls")]
+use sessile::tls::TlsContext;
 use sessile::web::{MemoryStore, Value, WebSessionManager};
 
-const USAGE: &str = "usage: load client WORKLOAD URL COUNT, or load store THREADS LIVE OPS";
+const USAGE: &str =
+    "usage: load client WORKLOAD URL COUNT [--ca FILE] [--no-resume], or load store THREADS LIVE OPS";
 
 /// Reads are cheapest at this size, writes at a few times as much.
 const READ: usize = 64 * 1024;
@@ -32,7 +38,7 @@ fn main() -> ExitCode {
     let done = match arguments[..] {
         // `cargo bench` without arguments runs every bench: this one has nothing to say then.
         [] => return ExitCode::SUCCESS,
-        ["client", workload, url, count, ..] => client(workload, url, count),
+        ["client", workload, url, count, ref options @ ..] => client(workload, url, count, options),
         ["store", threads, live, ops, ..] => store(threads, live, ops),
         _ => Err(sessile::Error::new(sessile::ErrorKind::InvalidArgument, USAGE)),
     };
@@ -51,15 +57,26 @@ struct Target {
     host: String,
     port: u16,
     path: String,
+    #[cfg(feature = "tls")]
+    context: Option<TlsContext>,
 }
 
-fn client(workload: &str, url: &str, count: &str) -> Result<()> {
+fn client(workload: &str, url: &str, count: &str, options: &[&str]) -> Result<()> {
     let invalid =
         |what: &str| sessile::Error::new(sessile::ErrorKind::InvalidArgument, format!("{what}: {USAGE}"));
     let uri: Uri = url.parse()?;
     let count: u64 = count.parse().map_err(|_| invalid("COUNT is not a number"))?;
-    let target =
-        Target { host: uri.host().to_owned(), port: uri.port(), path: uri.request_target().to_owned() };
+    let target = Target {
+        host: uri.host().to_owned(),
+        port: uri.port(),
+        path: uri.request_target().to_owned(),
+        #[cfg(feature = "tls")]
+        context: (uri.scheme() == Scheme::Https).then(|| context(options)).transpose()?,
+    };
+    #[cfg(not(feature = "tls"))]
+    if uri.scheme() == Scheme::Https || !options.is_empty() {
+        return Err(invalid("https needs the feature tls"));
+    }
     let started = Instant::now();
     let bytes = match workload {
         "keepalive" => keep_alive(&target, count)?,
@@ -80,8 +97,25 @@ fn client(workload: &str, url: &str, count: &str) -> Result<()> {
     Ok(())
 }
 
-fn session(target: &Target) -> HttpClientSession {
-    HttpClientSession::new(target.host.as_str(), target.port)
+#[cfg(feature = "tls")]
+fn context(mut options: &[&str]) -> Result<TlsContext> {
+    let mut context = TlsContext::client();
+    loop {
+        (context, options) = match options {
+            [] => return context.build(),
+            ["--ca", file, rest @ ..] => (context.only_added_cas().add_ca_file(file), rest),
+            ["--no-resume", rest @ ..] => (context.session_cache_size(0), rest),
+            _ => return Err(sessile::Error::new(sessile::ErrorKind::InvalidArgument, USAGE)),
+        };
+    }
+}
+
+fn session(target: &Target) -> Box<dyn ClientSession> {
+    #[cfg(feature = "tls")]
+    if let Some(context) = &target.context {
+        return Box::new(HttpsClientSession::with_context(&target.host, target.port, context.clone()));
+    }
+    Box::new(HttpClientSession::new(target.host.as_str(), target.port))
 }
 
 /// So many GETs on one connection.
