@@ -626,7 +626,9 @@ fn sessions_that_could_not_be_stored_do_not_stay_in_memory() {
             }
         }
         let held = make();
+        store.calls();
         assert!(here.sweep().is_err());
+        assert!(store.calls() < 20, "it is not asked for each of them");
         assert_eq!(here.statistics().active, 51, "the store may be back in a moment");
         clock.advance(MINUTE);
         assert!(here.sweep().is_err());

@@ -57,7 +57,7 @@ pub(crate) struct Locked<'a> {
 
 impl<'a> Locked<'a> {
     /// A lock among the threads only.
-    #[cfg(test)]
+    #[cfg(all(test, not(loom)))]
     pub(crate) fn of_threads(lock: &'a Mutex<Option<File>>) -> Locked<'a> {
         Locked { file: lock.lock().unwrap_or_else(PoisonError::into_inner) }
     }

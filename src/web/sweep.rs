@@ -78,12 +78,17 @@ impl Manager {
     fn sweep_store(&self, now: u64) -> Result<Sweep> {
         let mut sweep = Sweep::default();
         let mut result = Ok(());
+        let mut failures = 0;
         let walk = self.table.walk(
             |_| true,
             |shared| {
                 let session = WebSession::plain(shared);
-                if let Err(error) = self.look_after(&session, now) {
-                    result = Err(error);
+                // A store that is lost is not asked again for each of many sessions.
+                if failures < MOST_FAILURES {
+                    if let Err(error) = self.look_after(&session, now) {
+                        failures += 1;
+                        result = Err(error);
+                    }
                 }
                 self.let_go(session, now, &mut sweep);
             },
@@ -217,6 +222,8 @@ impl Evictor {
     }
 }
 
+/// A part of a store may be lost, so one failure does not say all.
+const MOST_FAILURES: usize = 16;
 /// For how long a client may take to come back for the first time, in milliseconds.
 const MAY_STILL_JOIN: u64 = 30_000;
 /// How many sessions are looked at to find those that were idle for long, and which part of
