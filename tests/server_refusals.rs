@@ -78,7 +78,8 @@ fn every_limit_and_every_fault_has_its_status_in_a_response_that_is_well_formed_
 
 #[test]
 fn a_refusal_is_not_lost_to_a_reset_while_the_client_sends_on() {
-    let server = Running::with(HttpServerParams::new().with_max_content(100_000), echo);
+    let params = HttpServerParams::new().with_drain(256 << 10, Duration::from_secs(10));
+    let server = Running::with(params.with_max_content(100_000), echo);
     for (status, request) in refusals() {
         let mut client = server.connect();
         client.send(&request);

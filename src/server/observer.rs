@@ -36,7 +36,8 @@ use crate::proto::CloseReason;
 /// # Ok::<(), sessile::Error>(())
 /// ```
 pub trait Observer: Send + Sync {
-    /// A connection has got a thread.
+    /// A connection has got a thread. One that has said nothing, and is ended for others while it waits for a thread,
+    /// is not told of.
     fn connection_opened(&self, connection: &ConnectionInfo) {
         let _ = connection;
     }
