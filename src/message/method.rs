@@ -85,11 +85,16 @@ impl Method {
             b"OPTIONS" => Inner::Options,
             b"TRACE" => Inner::Trace,
             b"PATCH" => Inner::Patch,
-            _ => match std::str::from_utf8(name) {
-                Ok(text) if field::is_token(name) => Inner::Other(text.into()),
-                _ => return Err(Error::invalid_argument("a method must be a token")),
-            },
+            _ => return Method::other(name),
         }))
+    }
+
+    #[cold]
+    fn other(name: &[u8]) -> Result<Method> {
+        match std::str::from_utf8(name) {
+            Ok(text) if field::is_token(name) => Ok(Method(Inner::Other(text.into()))),
+            _ => Err(Error::invalid_argument("a method must be a token")),
+        }
     }
 
     /// The name, as it is written in a request line.
