@@ -277,6 +277,10 @@ fn scripts_and_sessions_that_redis_forgets() {
     redis.ask(&["HDEL", &key, "n"]);
     let other = WebSessionManager::builder(redis.store()).sweep_every(None).build();
     assert!(visit(&other, &session.id()).unwrap().is_none());
+    redis.ask(&["HSET", &key, "n", "", "v", "junk"]);
+    assert!(visit(&other, &session.id()).unwrap().is_none());
+    redis.ask(&["SET", &key, "junk"]);
+    assert!(visit(&other, &session.id()).unwrap().is_none());
 }
 
 #[test]

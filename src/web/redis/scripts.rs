@@ -63,9 +63,12 @@ return 1
 ";
 
 const OPEN: &str = "
-local has = redis.call('HMGET', KEYS[1], 'v', 'a', 't', 'e', 'm')
+local has = redis.pcall('HMGET', KEYS[1], 'v', 'a', 't', 'e', 'm')
+if has.err then return {} end
 if has[5] then return {'m', redis.call('HMGET', KEYS[1], 'm', 's', 'd', 'u', 'f')} end
-if not (has[1] and has[2] and has[3] and has[4]) then return {} end
+for i = 1, 4 do
+    if not tonumber(has[i]) then return {} end
+end
 local now = tonumber(ARGV[2])
 local at = over_at(has[2], has[3], has[4])
 if at >= 0 and now >= at then
