@@ -232,8 +232,8 @@ fn leads_here(visit: &Visit<'_>, url: &str) -> bool {
 }
 
 const HOST_PREFIX: &str = "__Host-";
-/// Clients send a handful of cookies of one name at most, one for each path and domain;
-/// each may cost a question to a store.
-const MOST_IDS: usize = 32;
+/// Clients send a handful of cookies of one name, one for each path and domain. More than this are
+/// an attack: each may cost a question to a store.
+const MOST_IDS: usize = 128;
 /// Clients keep no cookie for longer (RFC 6265bis, 5.5).
 const LONGEST_COOKIE: Duration = Duration::from_secs(400 * 24 * 60 * 60);
