@@ -23,7 +23,7 @@ use crate::{Phase, Result};
 ///
 /// Everything that [`HttpClientSession`] does, on a connection that nobody on the way can read or
 /// change, to a server that has proved its name. The handshake is part of connecting, and within
-/// the connect time-out.
+/// the connect time-out; no wait in it is longer than the receive time-out.
 ///
 /// ```
 /// use std::io::Read;

@@ -29,7 +29,8 @@ pub struct Timeouts {
     /// How long the peer may take none of what we send. 60 s, as Poco.
     #[doc(alias = "setSendTimeout")]
     pub send: Duration,
-    /// How long the peer may send nothing while we wait for it. 60 s, as Poco.
+    /// How long the peer may send nothing while we wait for it, in a TLS handshake and as a proxy
+    /// too. 60 s, as Poco.
     #[doc(alias = "setReceiveTimeout")]
     #[doc(alias = "HTTP_DEFAULT_TIMEOUT")]
     pub receive: Duration,
