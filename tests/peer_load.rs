@@ -86,10 +86,11 @@ fn wrk_over_many_connections() {
 fn wrk_over_more_connections_than_there_are_threads() {
     let serve = Serve::start(&["--max-threads", "8"]);
     let report = wrk_report("64", &[&serve.url("/hello")]);
-    // A connection that is given up just when its client goes on is an error for wrk, which asks only once.
+    // A connection that is given up just when its client goes on is an error for wrk, which asks only
+    // once. How many are depends on how busy the machine is.
     let lost: u64 =
         report.split(", read ").nth(1).map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap());
-    assert!(answers(&report) > 500 && lost * 50 < answers(&report), "{report}");
+    assert!(answers(&report) > 500 && lost * 10 < answers(&report), "{report}");
     if report.contains("Socket errors") {
         assert!(report.contains("connect 0,") && report.contains("write 0, timeout 0"), "{report}");
     }
