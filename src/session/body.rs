@@ -215,7 +215,7 @@ impl<'a> Upload<'a> {
             let before = input.buffer.filled().len();
             let heard = input.read_ahead(out.wire_mut()?.stream_mut(), super::outgoing::READ_AHEAD);
             if heard.map_err(|error| out.send_failed(error))? {
-                return Ok(Drive::Heard);
+                return heard_with(out, input);
             }
             let n = match self.content.read(block) {
                 Ok(n) => n,
@@ -237,10 +237,20 @@ impl<'a> Upload<'a> {
             // The next block may be long in coming: nobody waits with what the peer waits for.
             out.flush(Some(input))?;
             if input.buffer.filled().len() > before {
-                return Ok(Drive::Heard);
+                return heard_with(out, input);
             }
         }
     }
+}
+
+/// The peer has something to say. Where all that was promised has left, it has heard the whole
+/// request, even if the source of the content was not asked for its end.
+fn heard_with(out: &mut Outgoing, input: &mut Incoming) -> Result<Drive> {
+    if !out.is_whole() {
+        return Ok(Drive::Heard);
+    }
+    out.finish(Some(input))?;
+    Ok(Drive::Ended)
 }
 
 impl<'a> BodyReader<'a> {

@@ -153,6 +153,11 @@ impl Outgoing {
         self.encoder.is_open()
     }
 
+    /// Whether all of the content that was promised was taken.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.encoder.remaining() == Some(0)
+    }
+
     pub(crate) fn is_broken(&self) -> bool {
         self.broken
     }
