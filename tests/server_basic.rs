@@ -258,7 +258,6 @@ fn a_handler_s_error_is_answered_by_its_hint_and_tells_nothing_of_the_inside() {
 
 #[test]
 fn a_panic_costs_a_500_and_not_the_server() {
-    std::panic::set_hook(Box::new(|_| {}));
     let server = Running::with(params().with_max_threads(1), |request, response| {
         match request.path() {
             "/before" => panic!("before"),

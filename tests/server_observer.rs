@@ -256,7 +256,6 @@ fn an_observer_that_panics_costs_its_connection_and_not_the_server() {
             assert!(exchange.request().is_none_or(|request| request.target() != "/bad"), "as asked for");
         }
     }
-    std::panic::set_hook(Box::new(|_| {}));
     let params = HttpServerParams::new().with_max_threads(1);
     let mut server =
         HttpServer::bind_with("127.0.0.1:0", params, |_, response| response.send_buffer(b"hi")).unwrap();
