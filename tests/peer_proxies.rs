@@ -83,7 +83,9 @@ impl Proxy {
             .replace("SECURE", &secure.to_string())
             .replace("FOLDER", folder.path().to_str().unwrap());
         let child = program("squid")
-            .args(["-N", "-f", &folder.file("squid.conf", configuration.as_bytes())])
+            // Those of one name share memory.
+            .args(["-N", "-n", &format!("squid{port}")])
+            .args(["-f", &folder.file("squid.conf", configuration.as_bytes())])
             .spawn()
             .unwrap();
         wait_for(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
@@ -232,15 +234,17 @@ fn squid_knows_the_user_by_digest_and_asks_once() {
 fn squid_knows_the_connection_by_ntlm() {
     let proxy = Proxy::squid(&[NTLM, KNOWN], false);
     let url = proxy.server.url("/hello");
+    let mut seen = 0;
     for user in ["DOMAIN%5Cuser:pass@", "user:pass@", "user%40domain.test:pass@"] {
-        let before = proxy.log(0).len();
         let through = ["-x", &proxy.at(user), "--proxy-auth", "ntlm"];
         assert_eq!(fetched(&[&through[..], &["--repeat", "3", &url]].concat()), HELLO.repeat(3));
-        let log = proxy.log(before + 5).split_off(before);
+        let log = proxy.log(seen + 5).split_off(seen);
         let statuses: Vec<_> = log.iter().map(|line| line[1].as_str()).collect();
         assert_eq!(statuses, ["407", "407", "200", "200", "200"], "{log:?}");
         assert!(log[2..].iter().all(|line| line[0] == log[2][0] && line[2] == "user"), "{log:?}");
         assert_eq!(fetched(&[&through[..], &["-d", "small", &proxy.server.url("/echo")]].concat()), "small");
+        seen += 5 + 3;
+        proxy.log(seen);
     }
     let through = ["-x", &proxy.at("user:pass@"), "--proxy-auth", "ntlm"];
     proxy.uploads(&through);
