@@ -202,8 +202,9 @@ fn an_idle_connection_costs_about_16_kib() {
         let crowd = Crowd::come(serve.address, count, true);
         assert!(serve.threads() >= count, "each of them has its thread");
         let each = || serve.memory().saturating_sub(before) / count as u64;
-        // What allocators keep is not the same on every run.
-        until("buffers are given back", || each() <= 17 << 10);
+        // What allocators keep is not the same on every run, and unoptimised code needs more stack.
+        let most = if cfg!(debug_assertions) { 20 << 10 } else { 17 << 10 };
+        until("buffers are given back", || each() <= most);
         println!("{count} idle connections: {} bytes each", each());
         drop(crowd);
     }

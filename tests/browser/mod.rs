@@ -108,9 +108,16 @@ impl Browser {
 
     /// What a user can read in the element that a selector finds.
     pub(crate) fn text(&mut self, selector: &str) -> String {
-        let element = self.element(selector);
-        let answer = self.call(Method::GET, &format!("/element/{element}/text"), "");
-        text_of(&answer, "value")
+        loop {
+            let element = self.element(selector);
+            let (status, text) = self.try_call(Method::GET, &format!("/element/{element}/text"), "").unwrap();
+            // It was of the page that is just being left.
+            if text.contains("stale element reference") {
+                continue;
+            }
+            assert_eq!(status, 200, "{selector}: {text}");
+            return text_of(&text, "value");
+        }
     }
 
     pub(crate) fn title(&mut self) -> String {
