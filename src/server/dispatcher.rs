@@ -211,7 +211,8 @@ impl Dispatcher {
         }
         // While the server stops, whoever was let in is served.
         if state.lobby.len() >= self.bounds.max_queued.saturating_add(state.promised) && !state.stopping {
-            *gone = state.lobby.make_room(self.now().saturating_sub(micros(self.bounds.patience)));
+            // However little time the oldest had to speak, the newcomer had less.
+            *gone = state.lobby.make_room(u64::MAX);
             if gone.is_none() {
                 state.refused += 1;
                 return Some(job);

@@ -72,8 +72,9 @@ impl HttpServerParams {
         self.max_threads
     }
 
-    /// Accepted connections that may wait for a thread. 1,024 (Poco: 64). Past it a connection is
-    /// refused with `503`. With 0 only a connection is served for which there is a thread, or
+    /// Accepted connections that may wait for a thread. 1,024 (Poco: 64). Past it the one that has
+    /// waited for longest without a word is ended for the new one; where all of them have sent
+    /// requests, the new one is refused with `503`. With 0 only a connection is served for which there is a thread, or
     /// one can be started or taken from an idle connection.
     #[doc(alias = "setMaxQueued")]
     #[must_use]
