@@ -1,4 +1,4 @@
-//! The store in Redis, with servers that are started for the test, stopped, killed and
+//! The store in Redis or Valkey, with servers that are started for the test, stopped, killed and
 //! started again: `cargo test --features redis --test web_redis_store -- --ignored`.
 
 #![cfg(feature = "redis")]
@@ -32,6 +32,13 @@ fn visit(manager: &WebSessionManager, id: &SessionId) -> sessile::Result<Option<
 
 fn find(manager: &WebSessionManager, id: &SessionId) -> WebSession {
     visit(manager, id).unwrap().unwrap()
+}
+
+#[test]
+#[ignore = "needs valkey-server"]
+fn all_of_this_holds_with_valkey() {
+    // The one that `tests/peers/install.sh` gets is built without TLS.
+    redis::again_with_valkey(&["under_tls"]);
 }
 
 #[test]

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
+#[cfg(feature = "redis")]
+#[path = "support/redis.rs"]
+mod redis;
+
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
@@ -123,25 +127,23 @@ const REDIS: &str = "SESSILE_TEST_REDIS";
 #[cfg(feature = "redis")]
 #[test]
 #[ignore = "needs redis-server"]
-fn all_of_this_with_redis() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let mut server = std::process::Command::new("redis-server")
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        thread::yield_now();
-    }
-    let tests = std::process::Command::new(std::env::current_exe().unwrap())
-        .env(REDIS, format!("redis://127.0.0.1:{port}"))
-        .status()
-        .unwrap();
-    server.kill().unwrap();
-    server.wait().unwrap();
-    assert!(tests.success());
+fn all_of_this_holds_with_redis() {
+    again_with("redis-server");
+}
+
+#[cfg(feature = "redis")]
+#[test]
+#[ignore = "needs valkey-server"]
+fn all_of_this_holds_with_valkey() {
+    again_with("valkey-server");
+}
+
+/// Runs the tests of this file with a server as well.
+#[cfg(feature = "redis")]
+fn again_with(program: &str) {
+    let server = redis::Redis::start_program(program, &[]);
+    let mut tests = std::process::Command::new(std::env::current_exe().unwrap());
+    assert!(tests.env(REDIS, server.url()).status().unwrap().success());
 }
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! Redis servers that are started for a test, stopped, killed and started again.
+//! Servers of Redis or Valkey that are started for a test, stopped, killed and started again.
 
 #![allow(dead_code)] // each test file uses its part
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -13,16 +13,35 @@ use std::time::{Duration, Instant};
 
 use sessile::web::RedisStore;
 
+/// The name of the server's program, where it is not Redis's own.
+const PROGRAM: &str = "SESSILE_TEST_REDIS_PROGRAM";
+
+/// Runs the peer tests of this file again, with Valkey, apart from those with this in their names.
+pub(crate) fn again_with_valkey(but: &[&str]) {
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    tests.args(["--ignored", "--skip", "valkey"]);
+    for name in but {
+        tests.args(["--skip", name]);
+    }
+    assert!(tests.env(PROGRAM, "valkey-server").status().unwrap().success());
+}
+
 /// A server of the test's own.
 pub(crate) struct Redis {
     pub(crate) port: u16,
     pub(crate) folder: PathBuf,
     pub(crate) options: Vec<String>,
+    program: String,
     process: Option<Child>,
 }
 
 impl Redis {
     pub(crate) fn start(options: &[&str]) -> Redis {
+        let program = std::env::var(PROGRAM);
+        Redis::start_program(program.as_deref().unwrap_or("redis-server"), options)
+    }
+
+    pub(crate) fn start_program(program: &str, options: &[&str]) -> Redis {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, SeqCst);
         let folder = std::env::temp_dir().join(format!("sessile-redis-{}-{number}", std::process::id()));
@@ -31,19 +50,19 @@ impl Redis {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let options =
             options.iter().map(|option| option.replace("FOLDER", &folder.to_string_lossy())).collect();
-        let mut redis = Redis { port, folder, options, process: None };
+        let mut redis = Redis { port, folder, options, program: program.to_owned(), process: None };
         redis.run();
         redis
     }
 
     pub(crate) fn run(&mut self) {
-        let process = Command::new("redis-server")
+        let process = Command::new(&self.program)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--dir", &self.folder.to_string_lossy()])
             .args(&self.options)
             .stdout(Stdio::null())
             .spawn()
-            .unwrap();
+            .unwrap_or_else(|error| panic!("{}: {error}", self.program));
         self.process = Some(process);
         let started = Instant::now();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
