@@ -6,10 +6,9 @@ mod programs;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpStream;
 
-use programs::{Folder, Serve, fetch, fetched, free_port, pattern, run, wait_for};
+use programs::{Folder, Serve, fetch, fetched, free_port, pattern, run};
 
 const CONFIGURATION: &str = r#"
 daemon off;
@@ -67,12 +66,7 @@ const SITE: &str = r#"
         location /old/ { proxy_pass http://serve/; }
 "#;
 
-/// A running nginx, in a folder of its own; it ends with this.
-struct Nginx {
-    child: Child,
-    folder: Folder,
-    address: SocketAddr,
-}
+struct Nginx(programs::Nginx);
 
 impl Nginx {
     fn start() -> Nginx {
@@ -85,54 +79,34 @@ impl Nginx {
 
     fn with(site: &str, upstream: &str) -> Nginx {
         let folder = Folder::new();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        // `user` with the password `pass`, as `htpasswd` writes it.
+        folder.file("users", b"user:$apr1$sessile0$Si9Lxc5u24QOCtBzS7AkA.\n");
+        fs::create_dir_all(folder.path().join("files/included")).unwrap();
+        fs::create_dir_all(folder.path().join("files/private")).unwrap();
         let configuration = CONFIGURATION
-            .replace("PORT", &address.port().to_string())
             .replace("OTHER", &free_port().to_string())
             .replace("SITE", site)
             .replace("UPSTREAM", upstream);
-        // `user` with the password `pass`, as `htpasswd` writes it.
-        folder.file("users", b"user:$apr1$sessile0$Si9Lxc5u24QOCtBzS7AkA.\n");
-        let configuration = folder.file("nginx.conf", configuration.as_bytes());
-        fs::create_dir_all(folder.path().join("files/included")).unwrap();
-        fs::create_dir_all(folder.path().join("files/private")).unwrap();
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let child = Command::new("nginx")
-            .env("PATH", path)
-            .args(["-e", "error.log", "-c", &configuration, "-p"])
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for(address);
-        Nginx { child, folder, address }
+        Nginx(programs::Nginx::start(folder, &configuration))
     }
 
     fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.0.address)
     }
 
     fn serves(&self, name: &str, content: &[u8]) -> String {
-        self.folder.file(&format!("files/{name}"), content);
+        self.0.folder.file(&format!("files/{name}"), content);
         self.url(&format!("/{name}"))
     }
 
     /// One line for each request: connection, its requests so far, method, path, status.
     fn log(&self) -> Vec<String> {
         // nginx writes it when a response has left; before it takes the next request, it has.
-        let mut next = TcpStream::connect(self.address).unwrap();
+        let mut next = TcpStream::connect(self.0.address).unwrap();
         next.write_all(b"GET /next HTTP/1.0\r\n\r\n").unwrap();
         next.read_to_end(&mut Vec::new()).unwrap();
-        let log = fs::read_to_string(self.folder.path().join("connections.log")).unwrap();
+        let log = fs::read_to_string(self.0.folder.path().join("connections.log")).unwrap();
         log.lines().filter(|line| !line.contains(" /next ")).map(str::to_owned).collect()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -155,7 +129,7 @@ fn get_and_head() {
 fn a_large_file() {
     let nginx = Nginx::start();
     let url = nginx.serves("large", &pattern(30_000_000));
-    let file = nginx.folder.file("fetched", b"");
+    let file = nginx.0.folder.file("fetched", b"");
     fetched(&["-o", &file, &url]);
     assert!(fs::read(&file).unwrap() == pattern(30_000_000));
 }
@@ -238,13 +212,13 @@ fn basic_with_redirects() {
 #[ignore = "needs nginx"]
 fn uploads() {
     let nginx = Nginx::start();
-    let content = nginx.folder.file("content", &pattern(900_000));
+    let content = nginx.0.folder.file("content", &pattern(900_000));
     for (name, more) in [("length", &[][..]), ("chunked", &["--chunked"]), ("expect", &["--expect-continue"])]
     {
         let url = nginx.url(&format!("/stored/{name}"));
         let answer = fetched(&[&["-i", "-X", "PUT", "--data-file", &content, &url], more].concat());
         assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{name}: {answer}");
-        let stored = fs::read(nginx.folder.path().join("files/stored").join(name)).unwrap();
+        let stored = fs::read(nginx.0.folder.path().join("files/stored").join(name)).unwrap();
         assert!(stored == pattern(900_000), "{name}");
     }
 }
@@ -253,7 +227,7 @@ fn uploads() {
 #[ignore = "needs nginx"]
 fn a_refused_upload_is_answered() {
     let nginx = Nginx::start();
-    let content = nginx.folder.file("content", &pattern(20_000_000));
+    let content = nginx.0.folder.file("content", &pattern(20_000_000));
     for more in [&[][..], &["--chunked"], &["--expect-continue"]] {
         let url = nginx.url("/stored/refused");
         let answer = fetched(&[&["-i", "-X", "PUT", "--data-file", &content, &url], more].concat());
@@ -275,12 +249,12 @@ fn nginx_in_front_of_serve_passes_everything_on() {
             let all = fetched(&["-i", &url(&format!("status/{status}"))]);
             assert!(all.starts_with(&format!("HTTP/1.1 {status} ")) && all.ends_with("\r\n\r\n"), "{all}");
         }
-        let file = nginx.folder.file("fetched", b"");
+        let file = nginx.0.folder.file("fetched", b"");
         for endpoint in ["bytes", "chunked"] {
             fetched(&["-o", &file, &url(&format!("{endpoint}/5000000"))]);
             assert!(fs::read(&file).unwrap() == pattern(5_000_000), "{place} {endpoint}");
         }
-        let content = nginx.folder.file("content", &pattern(900_000));
+        let content = nginx.0.folder.file("content", &pattern(900_000));
         for more in [&[][..], &["--chunked"], &["--expect-continue"]] {
             fetched(&[&["-o", &file, "--data-file", &content, &url("echo")], more].concat());
             assert!(fs::read(&file).unwrap() == pattern(900_000), "{place} {more:?}");

@@ -1,4 +1,4 @@
-//! Two `serve` behind nginx on one Redis, while all of them but nginx are killed and started again:
+//! Two `serve` behind nginx on one Redis or Valkey, while all of them but nginx are killed and started again:
 //! no session is lost or mixed up. `tests/peers/install.sh` gets both.
 
 #![cfg(feature = "redis")]
@@ -10,13 +10,12 @@ mod redis;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, Stdio};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use programs::{Folder, Serve, free_port, wait_for};
+use programs::{Folder, Nginx, Serve};
 use redis::Redis;
 use sessile::Result;
 use sessile::message::{Cookie, Form, Method, Request, Response};
@@ -52,41 +51,9 @@ http {
 }
 "#;
 
-/// A running nginx, in a folder of its own; it ends with this.
-struct Nginx {
-    child: Child,
-    _folder: Folder,
-    address: SocketAddr,
-}
-
-impl Nginx {
-    fn before(one: SocketAddr, two: SocketAddr) -> Nginx {
-        let folder = Folder::new();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let configuration = CONFIGURATION
-            .replace("PORT", &address.port().to_string())
-            .replace("ONE", &one.to_string())
-            .replace("TWO", &two.to_string());
-        let configuration = folder.file("nginx.conf", configuration.as_bytes());
-        let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-        let child = Command::new("nginx")
-            .env("PATH", path)
-            .args(["-e", "error.log", "-c", &configuration, "-p"])
-            .arg(folder.path())
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        wait_for(address);
-        Nginx { child, _folder: folder, address }
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn nginx_before(one: SocketAddr, two: SocketAddr) -> Nginx {
+    let configuration = CONFIGURATION.replace("ONE", &one.to_string()).replace("TWO", &two.to_string());
+    Nginx::start(Folder::new(), &configuration)
 }
 
 /// Somebody with a session of his own, who knows what must be in it.
@@ -168,12 +135,22 @@ impl Drop for End<'_> {
 #[test]
 #[ignore = "needs redis-server and nginx"]
 fn servers_and_redis_may_be_killed_and_no_session_is_lost_or_mixed_up() {
-    let mut redis = Redis::start(&["--appendonly", "yes", "--appendfsync", "always"]);
+    all_but_nginx_are_killed("redis-server");
+}
+
+#[test]
+#[ignore = "needs valkey-server and nginx"]
+fn servers_and_valkey_may_be_killed_and_no_session_is_lost_or_mixed_up() {
+    all_but_nginx_are_killed("valkey-server");
+}
+
+fn all_but_nginx_are_killed(program: &str) {
+    let mut redis = Redis::start_program(program, &["--appendonly", "yes", "--appendfsync", "always"]);
     let store = redis.url() + "/";
     let start = |address: &str| Serve::start_at(address, &["--session-store", &store]);
     let mut serves: Vec<Serve> = (0..2).map(|_| start("127.0.0.1:0")).collect();
     let addresses: Vec<SocketAddr> = serves.iter().map(|serve| serve.address).collect();
-    let nginx = Nginx::before(addresses[0], addresses[1]);
+    let nginx = nginx_before(addresses[0], addresses[1]);
 
     let (over, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
     let rounds_go_on = |what: &str| {

@@ -6,7 +6,7 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -140,6 +140,40 @@ impl Serve {
 }
 
 impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running nginx, in a folder of its own; it ends with this.
+pub(crate) struct Nginx {
+    child: Child,
+    pub(crate) folder: Folder,
+    pub(crate) address: SocketAddr,
+}
+
+impl Nginx {
+    /// As this configuration says, where `PORT` is the port to listen on.
+    pub(crate) fn start(folder: Folder, configuration: &str) -> Nginx {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        let configuration = configuration.replace("PORT", &address.port().to_string());
+        let configuration = folder.file("nginx.conf", configuration.as_bytes());
+        let path = env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+        let child = Command::new("nginx")
+            .env("PATH", path)
+            .args(["-e", "error.log", "-c", &configuration, "-p"])
+            .arg(folder.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_for(address);
+        Nginx { child, folder, address }
+    }
+}
+
+impl Drop for Nginx {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
