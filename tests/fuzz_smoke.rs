@@ -10,6 +10,10 @@ use std::path::Path;
 #[allow(unreachable_pub)] // it is a library for the fuzz targets
 #[path = "../fuzz/src/lib.rs"]
 mod invariants;
+#[path = "support/random.rs"]
+mod random;
+
+use random::Random;
 
 const ROUNDS: usize = 20_000;
 
@@ -62,21 +66,6 @@ fn mutated(seeds: &[Vec<u8>], words: &[&[u8]], random: &mut Random) -> Vec<u8> {
         }
     }
     data
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
 }
 
 const HEAD: &[&[u8]] = &[

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +16,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use random::Random;
 use sessile::net::{Limit, Stream, Transport, pair};
 use sessile::server::{HttpServer, HttpServerParams, ServerRequest, ServerResponse};
 
@@ -58,20 +62,7 @@ const WORDS: &[&[u8]] = &[
     b"GET /x HTTP/1.1\r\nHost: y\r\n\r\n",
 ];
 
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
     fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
