@@ -12,7 +12,7 @@ mod header_values;
 #[cfg(feature = "http")]
 mod http_crate;
 mod media_type;
-#[allow(clippy::module_inception)]
+#[allow(clippy::module_inception, reason = "the trait `Message` is in it")]
 mod message;
 mod method;
 pub mod names;

@@ -260,7 +260,6 @@ impl<'a> BodyReader<'a> {
     }
 
     /// Whether content of the request is still to be sent while this is read.
-    #[allow(dead_code, reason = "the client with many sessions asks")]
     pub(crate) fn is_uploading(&self) -> bool {
         let out = lock(self.out);
         self.upload.is_some() && out.is_sending() && !out.is_answered()
