@@ -143,7 +143,7 @@ impl WebSessionManager {
         let state = &session.shared.state;
         let counted = state.enter(session.shared.created, |_, _| false) == Entered::Yes;
         session.visit = next_visit();
-        session.visit_is = VisitIs { counted, secure: visit.secure, maker: true, ..VisitIs::default() };
+        session.visit_is = VisitIs::MAKER.with(VisitIs::COUNTED, counted).with(VisitIs::SECURE, visit.secure);
         session.defer();
         self.announce(&session);
         Ok(session)
@@ -178,15 +178,15 @@ impl WebSessionManager {
         let (tracking, context) = (&manager.settings.tracking, &manager.core.context);
         let (rotated_by, ended_by) = session.with_extra(|extra| (extra.rotated_by, extra.ended_by));
         if !session.is_valid() {
-            return match is.by_cookie && session.visit != 0 && ended_by == session.visit {
-                true => tracking.expire_cookie(context, response, is.secure),
+            return match is.has(VisitIs::BY_COOKIE) && session.visit != 0 && ended_by == session.visit {
+                true => tracking.expire_cookie(context, response, is.has(VisitIs::SECURE)),
                 false => Ok(()),
             };
         }
-        let ours = is.maker || (session.visit != 0 && rotated_by == session.visit);
+        let ours = is.has(VisitIs::MAKER) || (session.visit != 0 && rotated_by == session.visit);
         let timeout = session.timeout();
         if self.is_cookie_due(session, ours, timeout) {
-            tracking.set_cookie(context, response, &session.id(), is.secure, timeout)?;
+            tracking.set_cookie(context, response, &session.id(), is.has(VisitIs::SECURE), timeout)?;
         }
         Ok(())
     }
@@ -199,7 +199,7 @@ impl WebSessionManager {
         if !self.0.settings.tracking.persistent {
             return ours;
         }
-        if !ours && (!is.by_cookie || is.by_alias) {
+        if !ours && (!is.has(VisitIs::BY_COOKIE) || is.has(VisitIs::BY_ALIAS)) {
             return false;
         }
         let (now, age) = (self.0.core.now(), span_or_never(timeout));
@@ -219,7 +219,10 @@ impl WebSessionManager {
     #[doc(alias = "encodeURL")]
     #[doc(alias = "encodeRedirectURL")]
     pub fn encode_url(&self, session: &WebSession, visit: &Visit<'_>, url: &str) -> String {
-        match session.visit_is.by_cookie || session.visit_is.by_alias || !session.is_valid() {
+        match session.visit_is.has(VisitIs::BY_COOKIE)
+            || session.visit_is.has(VisitIs::BY_ALIAS)
+            || !session.is_valid()
+        {
             true => url.to_owned(),
             false => self.0.settings.tracking.encode_url(visit, &session.id(), url),
         }
@@ -389,7 +392,11 @@ impl WebSessionManager {
             shared.joined.store(true, Relaxed);
         }
         let secure = visit.is_some_and(|visit| visit.secure);
-        let visit_is = VisitIs { counted, secure, maker: false, by_cookie: shown.by_cookie, by_alias };
+        let visit_is = VisitIs::default()
+            .with(VisitIs::COUNTED, counted)
+            .with(VisitIs::SECURE, secure)
+            .with(VisitIs::BY_COOKIE, shown.by_cookie)
+            .with(VisitIs::BY_ALIAS, by_alias);
         let session = WebSession { visit: next_visit(), shared, visit_is };
         // Who is not counted does not say either that the request is over.
         if counted && core.store.is_some() {

@@ -13,7 +13,7 @@ use super::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use super::sync::{Mutex, lock};
 
 pub(crate) struct Table {
-    shards: Box<[Shard]>,
+    shards: Box<[Shard; SHARDS]>,
     len: AtomicUsize,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Found {
 
 impl Default for Table {
     fn default() -> Table {
-        Table { shards: (0..SHARDS).map(|_| Shard::default()).collect(), len: AtomicUsize::new(0) }
+        Table { shards: Box::new(std::array::from_fn(|_| Shard::default())), len: AtomicUsize::new(0) }
     }
 }
 
@@ -139,7 +139,7 @@ impl Table {
     ) -> Walk {
         let mut walk = Walk::default();
         let mut picked = Vec::new();
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut place = 0;
             loop {
                 let entries = lock(&shard.0);
@@ -168,8 +168,8 @@ impl Table {
     /// Returns the shard to go on with.
     pub(crate) fn sample(&self, from: usize, enough: usize, mut look: impl FnMut(&Arc<Shared>)) -> usize {
         let mut seen = 0;
-        for step in 0..self.shards.len() {
-            let shard = &self.shards[(from + step) % self.shards.len()];
+        for step in 0..SHARDS {
+            let shard = &self.shards[(from + step) % SHARDS];
             let mut place = 0;
             loop {
                 let entries = lock(&shard.0);
@@ -181,7 +181,7 @@ impl Table {
                 drop(entries);
                 place += SLICE;
                 if seen >= enough {
-                    return (from + step + 1) % self.shards.len();
+                    return (from + step + 1) % SHARDS;
                 }
                 if place >= places {
                     break;
@@ -193,7 +193,7 @@ impl Table {
 
     /// Forgets the old ids whose time is over.
     pub(crate) fn forget_aliases(&self, now: u64) {
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             let mut place = 0;
             loop {
                 let mut entries = lock(&shard.0);
@@ -216,7 +216,7 @@ impl Table {
     }
 
     fn entries(&self, key: &Key) -> super::sync::MutexGuard<'_, Entries> {
-        lock(&self.shards[key[1] as usize % self.shards.len()].0)
+        lock(&self.shards[key[1] as usize % SHARDS].0)
     }
 }
 

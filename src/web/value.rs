@@ -38,7 +38,8 @@ pub struct Value(Repr);
 #[derive(Clone)]
 #[repr(u64)]
 enum Repr {
-    Short { len: u8, text: [u8; SHORT] },
+    /// Its length in the last byte.
+    Short([u8; SHORT + 1]),
     Text(Arc<str>),
     Integer(i64),
     Unsigned(u64),
@@ -104,7 +105,7 @@ impl Value {
     /// What it is.
     pub fn kind(&self) -> ValueKind {
         match self.0 {
-            Repr::Short { .. } | Repr::Text(_) => ValueKind::Text,
+            Repr::Short(_) | Repr::Text(_) => ValueKind::Text,
             Repr::Integer(_) | Repr::Unsigned(_) => ValueKind::Integer,
             Repr::Float(_) => ValueKind::Float,
             Repr::Bool(_) => ValueKind::Bool,
@@ -120,9 +121,7 @@ impl Value {
     pub fn as_str(&self) -> Option<&str> {
         match &self.0 {
             // Only ever filled from a `str`.
-            Repr::Short { len, text } => {
-                Some(std::str::from_utf8(&text[..usize::from(*len)]).unwrap_or_default())
-            }
+            Repr::Short(short) => Some(std::str::from_utf8(in_short(short)).unwrap_or_default()),
             Repr::Text(text) => Some(text),
             _ => None,
         }
@@ -260,7 +259,7 @@ impl Value {
     /// May run a user's code.
     pub(crate) fn encode(&self) -> Result<Vec<u8>> {
         let (letter, content): (u8, Cow<'_, [u8]>) = match &self.0 {
-            Repr::Short { len, text } => (b't', text[..usize::from(*len)].into()),
+            Repr::Short(short) => (b't', in_short(short).into()),
             Repr::Text(text) => (b't', text.as_bytes().into()),
             Repr::Integer(number) => (b'i', number.to_le_bytes().to_vec().into()),
             Repr::Unsigned(number) => (b'u', number.to_le_bytes().to_vec().into()),
@@ -354,9 +353,8 @@ impl From<&str> for Value {
         if value.len() > SHORT {
             return Value(Repr::Text(value.into()));
         }
-        let mut text = [0; SHORT];
-        text[..value.len()].copy_from_slice(value.as_bytes());
-        Value(Repr::Short { len: value.len() as u8, text })
+        let len = value.len() as u128;
+        Value(Repr::Short((word(value, 0) | word(value, 8) << 64 | len << 120).to_le_bytes()))
     }
 }
 
@@ -682,6 +680,23 @@ impl fmt::Debug for ObjectTypes {
     }
 }
 
+/// Up to eight bytes of a text as a number. Short texts are put together of two: what goes into memory byte by
+/// byte and comes back as a word keeps a processor waiting.
+#[inline]
+fn word(text: &str, from: usize) -> u128 {
+    let word = match text.as_bytes().get(from..).unwrap_or_default() {
+        [a, b, c, d, e, f, g, h, ..] => u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+        few => few.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+    };
+    word.into()
+}
+
+/// The text that is in a short one.
+#[inline]
+fn in_short(short: &[u8; SHORT + 1]) -> &[u8] {
+    &short[..usize::from(short[SHORT]).min(SHORT)]
+}
+
 /// The longest text that needs no allocation.
 const SHORT: usize = 15;
 
@@ -698,6 +713,17 @@ mod tests {
     fn a_value_is_three_words() {
         assert_eq!(size_of::<Value>(), 24);
         assert_eq!(size_of::<Option<Value>>(), 24);
+    }
+
+    #[test]
+    fn texts_of_every_length_are_what_was_set() {
+        let text = "0\u{0}234567890123456789";
+        for end in 0..=text.len() {
+            let value = Value::from(&text[..end]);
+            assert_eq!(value.as_str(), Some(&text[..end]));
+            assert_eq!(matches!(value.0, Repr::Short(_)), end <= SHORT);
+            assert!(round(value.clone()).same(&value));
+        }
     }
 
     #[test]
