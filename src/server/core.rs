@@ -20,13 +20,15 @@ use super::slot::Slot;
 use crate::message::{Response, StatusCode};
 use crate::net::{Listener, Stream, is_short_of_descriptors};
 use crate::proto;
-use crate::session::http_date;
+use crate::session::{ServerSessionParams, http_date};
 
 /// Whether to serve a connection at all.
 pub(crate) type Filter = Box<dyn Fn(&Stream, Option<SocketAddr>) -> bool + Send + Sync>;
 
 pub(crate) struct Core {
     pub(crate) params: HttpServerParams,
+    /// Those of every session.
+    pub(crate) session_params: Arc<ServerSessionParams>,
     pub(crate) handler: Handler,
     pub(crate) filter: OnceLock<Filter>,
     pub(crate) observer: OnceLock<Box<dyn Observer>>,
@@ -55,6 +57,7 @@ impl Core {
         });
         let doorman = Doorman::new(params.max_refusals(), params.drain_time());
         Core {
+            session_params: Arc::new(params.session_params().clone()),
             params,
             handler,
             filter: OnceLock::new(),

@@ -60,7 +60,7 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
     let secure = job.stream.is_secure();
     let socket = job.stream.socket().cloned();
     // Looked at where it is: it is large, and what lies on the stack stays resident while a connection is idle.
-    let mut session = HttpServerSession::new(job.stream, core.params.session_params().clone());
+    let mut session = HttpServerSession::new(job.stream, core.session_params.clone());
     let session = match &mut session {
         Ok(session) => session,
         Err(error) => {

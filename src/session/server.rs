@@ -122,7 +122,8 @@ impl ServerSessionParams {
 #[derive(Debug)]
 pub struct HttpServerSession {
     connection: Connection,
-    params: ServerSessionParams,
+    /// Those of a server's sessions are the same ones.
+    params: Arc<ServerSessionParams>,
     /// Requests still to be served; `None` is no limit.
     left: Option<u32>,
     first: bool,
@@ -149,10 +150,14 @@ pub(crate) struct Facts {
 }
 
 impl HttpServerSession {
-    /// On a stream that a client connected.
+    /// On a stream that a client connected. Sessions that obey the same can share it.
+    pub fn new(stream: Stream, params: impl Into<Arc<ServerSessionParams>>) -> Result<HttpServerSession> {
+        HttpServerSession::with(stream, params.into())
+    }
+
     // What it takes of the stack on the way is not to stay there while the connection is served.
     #[inline(never)]
-    pub fn new(stream: Stream, params: ServerSessionParams) -> Result<HttpServerSession> {
+    fn with(stream: Stream, params: Arc<ServerSessionParams>) -> Result<HttpServerSession> {
         let mut connection = Connection::receiving(HeadKind::Request);
         connection.set_timeouts(params.timeouts);
         connection.set_limits(params.limits.clone());
