@@ -5,7 +5,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sessile::message::{Method, Request, Response};
 use sessile::session::{ClientSession, HttpClientSession, Session};
@@ -57,7 +57,7 @@ impl Browser {
             Method::POST,
             "",
             &format!(
-                r#"{{"capabilities":{{"alwaysMatch":{{"acceptInsecureCerts":true,"timeouts":{{"script":30000}},"goog:chromeOptions":{{"args":[{}]}}}}}}}}"#,
+                r#"{{"capabilities":{{"alwaysMatch":{{"acceptInsecureCerts":true,"timeouts":{{"script":30000,"implicit":20000}},"goog:chromeOptions":{{"args":[{}]}}}}}}}}"#,
                 arguments.join(",")
             ),
         );
@@ -102,8 +102,12 @@ impl Browser {
 
     /// Clicks on the element that a selector finds, and waits for the page that follows.
     pub(crate) fn click(&mut self, selector: &str) {
-        let element = self.element(selector);
+        let (element, page) = (self.element(selector), self.element("html"));
         self.call(Method::POST, &format!("/element/{element}/click"), "{}");
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.try_call(Method::GET, &format!("/element/{page}/name"), "").unwrap().0 == 200 {
+            assert!(Instant::now() < end, "{selector} leads nowhere");
+        }
     }
 
     /// What a user can read in the element that a selector finds.
@@ -137,6 +141,7 @@ impl Browser {
         self.call(Method::POST, "/goog/cdp/execute", command);
     }
 
+    /// Waits for it, where the page is not whole yet.
     fn element(&mut self, selector: &str) -> String {
         let body = format!(r#"{{"using":"css selector","value":{}}}"#, json(selector));
         let answer = self.call(Method::POST, "/element", &body);
