@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
-use std::io::{self, BufRead, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::{self, BufRead, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sessile::message::{Method, Request, Response, StatusCode};
-use sessile::net::{Socket, Stream};
+use sessile::net::{AbortHandle, Limit, Readiness, Socket, Stream, Transport, pair};
 use sessile::session::{
     ClientSession, HttpClientSession, HttpServerSession, Observer, RetryPolicy, ServerSession,
     ServerSessionParams, Session,
@@ -229,6 +229,68 @@ fn what_nobody_asked_for_is_the_answer_to_nothing() {
     session.send_request(&Request::post("/")).unwrap();
     assert_eq!(receive(&mut session).unwrap().1, b"2");
     script.thread.join().unwrap();
+}
+
+/// Says when something was read from it.
+#[derive(Debug)]
+struct Telling(Stream, std::sync::mpsc::Sender<()>);
+
+impl Transport for Telling {
+    fn read(&mut self, buf: &mut [u8], limit: &Limit) -> sessile::Result<usize> {
+        let n = self.0.read(buf, limit)?;
+        let _ = self.1.send(());
+        Ok(n)
+    }
+
+    fn write_vectored(&mut self, parts: &[IoSlice<'_>], limit: &Limit) -> sessile::Result<usize> {
+        self.0.write_vectored(parts, limit)
+    }
+
+    fn peek_nowait(&mut self) -> sessile::Result<Readiness> {
+        self.0.peek_nowait()
+    }
+
+    fn shutdown(&mut self, how: Shutdown, limit: &Limit) -> sessile::Result<()> {
+        self.0.shutdown(how, limit)
+    }
+
+    fn attach_abort(&mut self, abort: &AbortHandle) -> sessile::Result<()> {
+        self.0.attach_abort(abort)
+    }
+}
+
+#[test]
+fn what_nobody_asked_for_is_seen_behind_a_response_that_came_during_an_upload() {
+    const LENGTH: usize = 256 << 10; // more than the pair holds
+    let (near, mut far) = pair();
+    let (said, heard) = std::sync::mpsc::channel();
+    let (taken, read) = std::sync::mpsc::channel();
+    let peer = std::thread::spawn(move || {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            far.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        // Only who sends still, and gets on no further, reads now.
+        read.recv().unwrap();
+        far.read_exact(&mut vec![0; LENGTH]).unwrap();
+        far.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil").unwrap();
+        said.send(()).unwrap();
+        assert!(far.read_exact(&mut byte).is_err(), "nothing more is asked here");
+    });
+    let script = script(vec![answering("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2")]);
+    let mut session = client(&script);
+    session.connection_mut().attach_socket(Stream::custom(Telling(Stream::custom(near), taken))).unwrap();
+    let mut request = Request::post("/");
+    request.set_content_length(LENGTH as u64);
+    session.send_request(&request).unwrap().write_all(&vec![b'x'; LENGTH]).unwrap();
+    assert_eq!(receive(&mut session).unwrap().1, b"ok");
+    heard.recv().unwrap();
+    assert_eq!(get(&mut session, "/").unwrap().1, b"2");
+    script.thread.join().unwrap();
+    peer.join().unwrap();
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Connection {
     pub(crate) out: Mutex<Outgoing>,
     pub(crate) input: Incoming,
     keep_alive: bool,
+    /// A response was received on this stream: it is not as new as it was when it was attached.
+    pub(crate) served: bool,
     error: Option<Error>,
     data: Option<Box<dyn Any + Send>>,
     observer: Option<Arc<dyn Observer>>,
@@ -67,6 +69,7 @@ impl Connection {
             out: Mutex::new(Outgoing::new(Timeouts::default())),
             input: Incoming::new(kind, Limits::default()),
             keep_alive: true,
+            served: false,
             error: None,
             data: None,
             observer: None,
@@ -184,6 +187,7 @@ impl Connection {
         }
         self.input.reset();
         self.input.last_read = None;
+        self.served = false;
     }
 
     /// Whether there is a stream. It may have been closed by the peer: see

@@ -364,12 +364,17 @@ impl Incoming {
             Readiness::End | Readiness::Data => {
                 self.buffer.expect_content(None);
                 let limit = Limit::stall(Duration::from_millis(50));
-                match self.buffer.fill(|room| stream.read(room, &limit)) {
+                let n = match self.buffer.fill(|room| stream.read(room, &limit)) {
                     // What is there is no whole record of the layer below, or the layer's end, which
                     // may be a cut: whoever reads on will see.
-                    Err(error) if error.is_timeout() || error.kind() == ErrorKind::Incomplete => Ok(false),
-                    read => Ok(read? > 0),
+                    Err(error) if error.is_timeout() || error.kind() == ErrorKind::Incomplete => 0,
+                    read => read?,
+                };
+                if n > 0 {
+                    self.note_read();
+                    self.drained = false;
                 }
+                Ok(n > 0)
             }
         }
     }

@@ -401,8 +401,7 @@ impl HttpClientSession {
             return false;
         }
         // A new connection has nothing to be looked at; one of the caller's has no substitute.
-        let Some(since) = self.idle_since() else { return true };
-        if self.host.is_empty() {
+        if !self.connection.served || self.host.is_empty() {
             return true;
         }
         let now = Instant::now();
@@ -411,7 +410,8 @@ impl HttpClientSession {
             self.connection.close();
             return false;
         }
-        let fresh = self.connection.input.drained && now.saturating_duration_since(since) < FRESH;
+        let emptied = self.idle_since().filter(|_| self.connection.input.drained);
+        let fresh = emptied.is_some_and(|since| now.saturating_duration_since(since) < FRESH);
         let again = self.retry != RetryPolicy::Never && method.is_idempotent();
         if fresh && again || self.connection.is_reusable() {
             return true;
@@ -426,10 +426,8 @@ impl HttpClientSession {
         let framing = request_framing(request)?;
         self.connection.clear_last_error();
         let total = self.connection.timeouts().total.map_or(Deadline::never(), Deadline::after);
-        let (out, input) = self.connection.halves();
-        out.deadline = total;
-        input.track_reads = true;
-        let served = self.idle_since().is_some();
+        self.connection.out_mut().deadline = total;
+        let served = self.connection.served;
         let mut reused = self.reuse(request.method());
         self.exchange.state = State::Idle;
         if self.needs_tunnel(request, reused) {
@@ -511,6 +509,7 @@ impl HttpClientSession {
             self.exchange.asked = asked;
         }
         let (out, input) = self.connection.halves();
+        input.track_reads = true;
         input.set_framing(Framing::None);
         input.trailers.clear();
         let wire = out.wire_mut()?;
@@ -665,6 +664,7 @@ impl HttpClientSession {
         }
         self.server_keep_alive = keep_alive_hint(response.headers()).or(self.server_keep_alive);
         self.introduction.done |= response.status() != StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+        self.connection.served = true;
         self.exchange.state = State::Answered;
         self.connection.observe(Phase::ReceiveBody);
         Ok(())
