@@ -426,8 +426,10 @@ mod digest {
 mod ntlm {
     use super::*;
     use base64::prelude::{BASE64_STANDARD, Engine};
+    use sessile::session::{HttpClientSession, ProxyConfig};
     use std::collections::HashMap;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     fn challenge() -> String {
         let mut message = b"NTLMSSP\0\x02\0\0\0".to_vec();
@@ -445,6 +447,16 @@ mod ntlm {
     }
 
     fn guarding(status: &'static str, asks: &'static str, says: &'static str) -> Origin {
+        challenging(status, asks, says, answer)
+    }
+
+    /// The same, with its challenge said by this.
+    fn challenging(
+        status: &'static str,
+        asks: &'static str,
+        says: &'static str,
+        challenges: fn(&mut TcpStream, &str, &[u8]) -> bool,
+    ) -> Origin {
         let known: Mutex<HashMap<usize, String>> = Mutex::default();
         Origin::serving(move |asked, stream| {
             let message = asked.field(says).and_then(|value| value.strip_prefix("NTLM "));
@@ -455,7 +467,7 @@ mod ntlm {
                         assert!(asked.content.len() < 10, "the first message goes without content");
                         let head = format!("{status} No\r\n{asks}: NTLM {}", challenge());
                         let page: &[u8] = if asked.method == "HEAD" { b"" } else { b"more" };
-                        return answer(stream, &head, page);
+                        return challenges(stream, &head, page);
                     }
                     _ => {
                         let text = String::from_utf8_lossy(&message).replace('\0', "");
@@ -501,10 +513,18 @@ mod ntlm {
 
     fn through_ntlm() -> (Origin, UserAgent) {
         let proxy = guarding("407", "Proxy-Authenticate", "Proxy-Authorization");
-        let mut config: sessile::session::ProxyConfig =
-            format!("http://alice:a@127.0.0.1:{}", proxy.port).parse().unwrap();
+        let agent = through(&proxy);
+        (proxy, agent)
+    }
+
+    fn through(proxy: &Origin) -> UserAgent {
+        UserAgent::builder().proxy(config(proxy)).build().unwrap()
+    }
+
+    fn config(proxy: &Origin) -> ProxyConfig {
+        let mut config: ProxyConfig = format!("http://alice:a@127.0.0.1:{}", proxy.port).parse().unwrap();
         config.set_auth_method(sessile::auth::ProxyAuthentication::Ntlm);
-        (proxy, UserAgent::builder().proxy(config).build().unwrap())
+        config
     }
 
     #[test]
@@ -523,6 +543,41 @@ mod ntlm {
             assert_eq!(response.read_to_string().unwrap(), "alice");
         }
         assert_eq!(proxy.seen().len(), 4, "small content goes with every message");
+    }
+
+    fn with_a_large_page(stream: &mut TcpStream, head: &str, _: &[u8]) -> bool {
+        answer(stream, head, &[b'x'; 300_000])
+    }
+
+    fn with_a_slow_page(stream: &mut TcpStream, head: &str, _: &[u8]) -> bool {
+        let begun = say(stream, &format!("HTTP/1.1 {head}\r\nContent-Length: 2\r\n\r\nx"));
+        std::thread::sleep(Duration::from_millis(400)); // which is what the test is about
+        begun && say(stream, "x")
+    }
+
+    #[test]
+    fn a_handshake_goes_on_behind_a_page_that_is_large_or_slow() {
+        for challenges in [with_a_large_page, with_a_slow_page] {
+            let origin = challenging("401", "WWW-Authenticate", "Authorization", challenges);
+            let alice = Authentication::ntlm("alice", "a");
+            assert_eq!(name(&UserAgent::new(), &origin, Some(&alice), b"text"), "alice");
+
+            let proxy = challenging("407", "Proxy-Authenticate", "Proxy-Authorization", challenges);
+            let agent = through(&proxy);
+            let response = agent.get("http://origin.test/x").send().unwrap();
+            assert_eq!(response.read_to_string().unwrap(), "alice");
+
+            let tunnel = challenging("407", "Proxy-Authenticate", "Proxy-Authorization", challenges);
+            HttpClientSession::with_proxy("origin.test", 80, config(&tunnel))
+                .unwrap()
+                .proxy_connect()
+                .unwrap();
+            for asked in [origin, proxy, tunnel] {
+                let places: Vec<_> =
+                    asked.seen().iter().map(|asked| (asked.connection, asked.number)).collect();
+                assert_eq!(places, [(1, 1), (1, 2), (1, 3)]);
+            }
+        }
     }
 
     #[test]

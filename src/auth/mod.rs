@@ -87,6 +87,12 @@ impl Side {
     }
 }
 
+/// The first message of NTLM: `NTLMSSP`, zero, one. What answers the challenge to it must go on the
+/// connection that the challenge came on.
+pub(crate) fn opens_ntlm(credentials: &[u8]) -> bool {
+    credentials.starts_with(b"NTLM TlRMTVNTUAAB")
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     /// Every cut of the text, and every byte replaced by, and preceded by, those that matter

@@ -16,7 +16,7 @@ use super::pool::Lease;
 use super::redirect::RedirectPolicy;
 use super::response::AgentResponse;
 use super::timings::Stopwatch;
-use crate::auth::{AuthScheme, HttpCredentials};
+use crate::auth::{AuthScheme, HttpCredentials, opens_ntlm};
 use crate::message::{Method, Origin, Request, Response, Scheme, StatusCode, Uri};
 use crate::net::{AbortHandle, Deadline};
 use crate::session::{ClientSession, Observer, OwnedResponseStream, RetryPolicy, Timeouts};
@@ -253,6 +253,9 @@ impl Call {
             lease.session.connection_mut().close();
         }
         let value = scheme.and_then(|_| answered.headers().get_bytes("authorization").map(<[u8]>::to_vec));
+        if scheme == Some(AuthScheme::Ntlm) && value.as_deref().is_some_and(|value| !opens_ntlm(value)) {
+            lease.session.connection_mut().settle_patiently();
+        }
         Ok(value)
     }
 
@@ -429,11 +432,6 @@ fn is_gzip(response: &Response) -> bool {
         .next()
         .is_some_and(|coding| coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip"));
     gzip && codings.next().is_none()
-}
-
-/// The first message of NTLM: `NTLMSSP`, zero, one.
-fn opens_ntlm(authorization: &[u8]) -> bool {
-    authorization.starts_with(b"NTLM TlRMTVNTUAAB")
 }
 
 /// Whether the request authenticates its connection, by a scheme that is not ours.

@@ -24,6 +24,9 @@ use crate::net::{AbortHandle, Deadline, Limit, Readiness, Stream, Wire};
 use crate::proto::{CloseReason, HeadKind, Limits};
 use crate::{Error, Phase, Result};
 
+/// How much of what is said along with a challenge is read, to answer it on its connection.
+const MOST_PAGE: u64 = 1 << 20;
+
 /// A connection with its read buffer, its output buffer and the state of both messages.
 ///
 /// Sessions are built on it, and users may build their own: a type that has one implements
@@ -459,6 +462,12 @@ impl Connection {
     #[doc(alias = "socket")]
     pub fn stream_mut(&mut self) -> Option<&mut Stream> {
         self.out_mut().wire_mut().ok().map(Wire::stream_mut)
+    }
+
+    /// Ends what is left of the last exchange as [`settle`](Connection::settle) does, where only this
+    /// connection is good for the next one: with the time that content has.
+    pub(crate) fn settle_patiently(&mut self) -> bool {
+        self.settle(MOST_PAGE, Duration::MAX)
     }
 
     /// Ends what is left of the last exchange. `true`: the connection is ready for another.

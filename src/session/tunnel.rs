@@ -3,7 +3,7 @@
 
 use std::io::IoSlice;
 use std::net::{Shutdown, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::{ClientSession, HttpClientSession, Observer, ProxyConfig, Session, Timeouts};
 use crate::auth::{BasicCredentials, HttpCredentials, ProxyAuthentication};
@@ -14,9 +14,6 @@ use crate::{Error, ErrorKind, Phase, Result};
 /// Challenges that are answered before the proxy is taken to refuse: NTLM needs two, and a
 /// stale nonce one more.
 pub(super) const ROUNDS: usize = 4;
-
-/// How much of what a proxy says along with a challenge is read, to go on with its connection.
-const MOST_PAGE: u64 = 64 * 1024;
 
 /// What a tunnel is made within.
 pub(super) struct Within<'a> {
@@ -134,7 +131,7 @@ pub(super) fn open(
             break;
         }
         // A page without end is not read to it: then another connection is made.
-        session.connection_mut().settle(MOST_PAGE, Duration::MAX);
+        session.connection_mut().settle_patiently();
     }
     Err(refusal(&response))
 }

@@ -12,7 +12,7 @@ use super::super::timeouts::limited;
 use super::super::{ClientSession, tunnel};
 use super::head::{host_field, with_field};
 use super::{DRAIN, DRAIN_TIME, HttpClientSession, Peer, State};
-use crate::auth::{AuthScheme, ProxyAuthentication};
+use crate::auth::{AuthScheme, ProxyAuthentication, opens_ntlm};
 use crate::message::{Method, Request, Response, StatusCode};
 use crate::net::{Deadline, Stream};
 use crate::proto::{CloseReason, Framing};
@@ -234,10 +234,16 @@ impl HttpClientSession {
             self.connection.out_mut().poison(CloseReason::EarlyResponse);
             return Ok(false);
         };
+        let bound = value.starts_with(b"NTLM ") && !opens_ntlm(value);
         self.exchange.replay = with_field(&self.exchange.replay, "Proxy-Authorization", value)?;
         self.accept(response)?;
         self.exchange.state = State::Requested;
-        if !self.connection.settle(DRAIN, DRAIN_TIME) || !self.connection.is_reusable() {
+        let settled = if bound {
+            self.connection.settle_patiently()
+        } else {
+            self.connection.settle(DRAIN, DRAIN_TIME)
+        };
+        if !settled || !self.connection.is_reusable() {
             self.connect()?;
         }
         self.exchange.reused = false;
