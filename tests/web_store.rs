@@ -547,6 +547,33 @@ fn an_access_on_one_node_counts_on_the_other() {
 }
 
 #[test]
+fn a_session_that_is_used_lasts_until_its_greatest_age() {
+    with_stores("greatest", |store| {
+        let clock = ManualClock::new();
+        let node = || node_builder(&store, &clock).max_lifetime(Some(60 * MINUTE)).build();
+        let (here, there) = (node(), node());
+        let read = here.new_session().unwrap().id();
+        let written = here.new_session().unwrap().id();
+        for minute in (5..60).step_by(5) {
+            clock.advance(5 * MINUTE);
+            there.sweep().unwrap();
+            for node in [&here, &there] {
+                let session = find(node, &read).unwrap();
+                assert!(finish(node, &session) || session.is_valid());
+                let session = find(node, &written).unwrap();
+                session.set("minute", minute).unwrap();
+                finish(node, &session);
+            }
+            assert_eq!(here.sweep().unwrap().ended, 0);
+        }
+        clock.advance(5 * MINUTE);
+        assert!(find(&there, &read).is_none());
+        there.sweep().unwrap();
+        assert!(find(&here, &written).is_none());
+    });
+}
+
+#[test]
 fn a_value_that_the_store_can_not_carry_is_refused_when_it_is_set() {
     with_stores("refused", |store| {
         let (here, _, _) = nodes(&store);

@@ -336,11 +336,10 @@ fn file_time(record: &SessionRecord) -> SystemTime {
     }
 }
 
-/// When a session was last accessed, by the time of its file.
+/// When a session was last accessed, by the time of its file: at the earliest, where it will
+/// reach its greatest age before it was idle for too long, so that the access does not show.
 fn last_accessed(record: &SessionRecord, file: SystemTime) -> SystemTime {
     let accessed = match record.timeout {
-        // Its greatest age comes first, and hides the access.
-        _ if record.ends.is_some_and(|ends| millis(ends) <= millis(file)) => return record.last_accessed,
         Some(timeout) => file.checked_sub(timeout).unwrap_or(record.last_accessed),
         None if record.ends.is_some() => return record.last_accessed,
         None => file,
