@@ -486,6 +486,28 @@ fn updates_are_atomic_among_nodes() {
 }
 
 #[test]
+fn what_is_updated_after_all_was_removed_is_stored() {
+    with_stores("cleared", |store| {
+        let (here, there, _) = nodes(&store);
+        let id = here.new_session().unwrap().id();
+        find(&here, &id).unwrap().set("a", 1).unwrap();
+        let session = find(&here, &id).unwrap();
+        session.set("b", 1).unwrap();
+        session.clear().unwrap();
+        session.update("count", |count: Option<i32>| Some(count.unwrap_or(0) + 1)).unwrap();
+        session.update("count", |count: Option<i32>| Some(count.unwrap_or(0) + 1)).unwrap();
+        session.update("gone", |_: Option<i32>| Some(1)).unwrap();
+        session.update("gone", |_: Option<i32>| None).unwrap();
+        finish(&here, &session);
+        for node in [&there, &here] {
+            let session = find(node, &id).unwrap();
+            assert_eq!(session.get::<i32>("count").unwrap(), 2);
+            assert!(!session.has("a") && !session.has("b") && !session.has("gone"));
+        }
+    });
+}
+
+#[test]
 fn an_ended_session_does_not_come_back() {
     with_stores("ended", |store| {
         let (here, there, _) = nodes(&store);

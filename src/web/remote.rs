@@ -345,7 +345,8 @@ impl WebSession {
                         Some(new) => self.put(&mut body, name, new.clone(), encoded),
                         None => self.pull(&mut body, name),
                     };
-                    if let Some(remote) = body.remote() {
+                    // Where all attributes are yet to be removed, it has to come back after that.
+                    if let Some(remote) = body.remote().filter(|remote| !remote.pending.clear) {
                         remote.pending.values.remove(name);
                     }
                 }
