@@ -1001,6 +1001,38 @@ fn all_sessions_of_a_principal_end_on_all_nodes() {
 }
 
 #[test]
+fn whoever_ends_all_sessions_of_a_principal_is_told_of_each_once() {
+    with_stores("once", |store| {
+        let clock = ManualClock::new();
+        let ends = Arc::new(Ends::default());
+        let here = node_builder(&store, &clock).listener(ends.clone()).build();
+        let there = node_builder(&store, &clock).build();
+        let a = here.new_session().unwrap();
+        let told = Arc::new(AtomicUsize::new(0));
+        let subscriber = told.clone();
+        a.on_session_ends(move |_| _ = subscriber.fetch_add(1, SeqCst)).unwrap().keep();
+        let b = there.new_session().unwrap();
+        let c = here.new_session().unwrap();
+        for session in [&a, &b, &c] {
+            session.set_principal(Some("ann")).unwrap();
+        }
+        for session in here.sessions_of("ann").unwrap() {
+            if session.id() == c.id() {
+                session.invalidate().unwrap();
+            }
+        }
+        assert!(!c.is_valid());
+        assert_eq!(ends.0.lock().unwrap().len(), 1);
+        assert_eq!(here.end_all_of("ann").unwrap(), 2);
+        assert!(!a.is_valid());
+        let reasons: Vec<EndReason> = ends.0.lock().unwrap().iter().map(|(reason, _)| *reason).collect();
+        assert_eq!(reasons, [EndReason::Invalidated, EndReason::Removed, EndReason::Removed]);
+        assert_eq!(told.load(SeqCst), 1);
+        assert!(here.session_ids().is_empty());
+    });
+}
+
+#[test]
 fn applications_in_one_store_do_not_share_sessions() {
     with_stores("applications", |store| {
         let clock = ManualClock::new();

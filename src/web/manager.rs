@@ -267,7 +267,8 @@ impl WebSessionManager {
     }
 
     /// The sessions of a principal: see [`WebSession::set_principal`]. Where the store is
-    /// beyond the process, it knows no ids, and those of the handles are stand-ins.
+    /// beyond the process, it knows no ids, and those of the handles are stand-ins, but for
+    /// sessions that are in memory here.
     #[doc(alias = "sessionsByValue")]
     pub fn sessions_of(&self, principal: &str) -> Result<Vec<WebSession>> {
         let core = &self.0.core;
@@ -279,10 +280,28 @@ impl WebSessionManager {
             };
             return Ok(sessions.filter(is_theirs).collect());
         };
+        let keys = store.of_principal(core.context.name(), principal)?;
+        // Those who use one here hear of its end at once, and nobody hears of it twice.
+        let mut held = if keys.is_empty() { HashMap::new() } else { self.0.held() };
         let mut sessions = Vec::new();
-        for key in store.of_principal(core.context.name(), principal)? {
-            if let Opened::Record(record) = store.open(&key, 0, time(core.now()), false)? {
-                sessions.push(core.session_of(key.stand_in(), key, record));
+        for key in keys {
+            let live = held.remove(&key);
+            let known = live.as_ref().and_then(|live| live.with_remote(|remote| remote.version));
+            let known = known.unwrap_or(0);
+            match (store.open(&key, known, time(core.now()), false)?, live) {
+                (Opened::Record(record), Some(live)) => {
+                    live.take_over(record, known);
+                    sessions.push(live);
+                }
+                (Opened::Record(record), None) => {
+                    sessions.push(core.session_of(key.stand_in(), key, record));
+                }
+                (Opened::Unchanged { .. }, Some(live)) => sessions.push(live),
+                (Opened::Expired(record), live) => {
+                    let over = live.unwrap_or_else(|| core.session_of(key.stand_in(), key, record));
+                    over.end(EndReason::Expired);
+                }
+                _ => {}
             }
         }
         Ok(sessions)
@@ -304,18 +323,11 @@ impl WebSessionManager {
     #[doc(alias = "removeForUser")]
     pub fn end_all_of(&self, principal: &str) -> Result<usize> {
         let mut ended = 0;
-        let sessions = self.sessions_of(principal)?;
-        // Those who use one here hear of its end at once, and not only when they ask the store.
-        let here = if sessions.is_empty() { HashMap::new() } else { self.0.held() };
-        for session in sessions {
+        for session in self.sessions_of(principal)? {
             match session.end_with(EndReason::Removed) {
                 Ok(()) => ended += 1,
                 Err(error) if error.kind() == ErrorKind::IllegalState => {}
                 Err(error) => return Err(error),
-            }
-            let key = session.with_remote(|remote| remote.key.clone());
-            if let Some(here) = key.and_then(|key| here.get(&key)) {
-                here.end(EndReason::Removed);
             }
         }
         Ok(ended)
