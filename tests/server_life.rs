@@ -276,6 +276,39 @@ fn a_stop_before_the_run_and_a_second_one_do_no_harm() {
 }
 
 #[test]
+fn who_is_let_in_behind_a_stop_and_says_nothing_does_not_hold_the_run() {
+    for cut_off in [false, true] {
+        let mut server =
+            HttpServer::bind("127.0.0.1:0", |_, response| response.send_buffer(b"late")).unwrap();
+        let (handle, address) = (server.handle(), server.local_addr().unwrap());
+        let mut silent = Client::connect(address);
+        handle.stop_all(cut_off);
+        let started = Instant::now();
+        server.run().unwrap();
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert_ne!(silent.end(), End::Open);
+    }
+}
+
+#[test]
+fn an_abort_cuts_off_those_too_that_are_let_in_behind_it() {
+    // Waits for longer than anybody has time, unless it is cut off.
+    let mut server = HttpServer::bind("127.0.0.1:0", |request, _| {
+        request.read_to_end(&mut Vec::new())?;
+        Ok(())
+    })
+    .unwrap();
+    let (handle, address) = (server.handle(), server.local_addr().unwrap());
+    let mut client = Client::connect(address);
+    client.send("POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 10\r\n\r\n");
+    handle.stop_all(true);
+    let started = Instant::now();
+    server.run().unwrap();
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_ne!(client.end_of_anything(), End::Open);
+}
+
+#[test]
 fn two_shutdowns_at_once_both_return() {
     let (mut server, gate) = gated(HttpServerParams::new());
     let mut client = server.connect();

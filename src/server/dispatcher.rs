@@ -8,7 +8,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,6 +62,8 @@ pub(crate) struct Dispatcher {
     pub(crate) need: Need,
     /// Requests that were answered since the stop.
     finished: AtomicUsize,
+    /// All connections are to be cut off, those too that get their thread from now on.
+    aborting: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -113,7 +115,7 @@ const REMEMBERED: usize = 64;
 const WITHOUT_THREADS: Duration = Duration::from_millis(200);
 
 /// How long a connection without a request is left alone by a stop, so that a request that is under way arrives.
-const STOP_GRACE: Duration = Duration::from_millis(250);
+pub(crate) const STOP_GRACE: Duration = Duration::from_millis(250);
 
 /// How often those that have used up their grace are looked for.
 const STOP_ROUND: Duration = Duration::from_millis(20);
@@ -144,6 +146,7 @@ impl Dispatcher {
             changed: Condvar::new(),
             need: Need::new(),
             finished: AtomicUsize::new(0),
+            aborting: AtomicBool::new(false),
         }
     }
 
@@ -303,6 +306,16 @@ impl Dispatcher {
         self.announce(&state);
     }
 
+    /// A connection that was given up for another one has a request all the same, and the answer may take long: has
+    /// one give way in its place that has been idle since before `before`, if there is one.
+    pub(crate) fn hand_on_promise(&self, slot: &Slot, before: u64) {
+        let mut state = self.lock();
+        if !state.stopping && slot.claim.is_taken() && state.evict_idle_since(before) {
+            state.promised -= 1;
+            slot.claim.reset();
+        }
+    }
+
     /// No descriptor is left for a new connection: ends an idle one.
     pub(crate) fn free_descriptor(&self) -> bool {
         let mut state = self.lock();
@@ -414,8 +427,10 @@ impl Dispatcher {
         self.now().saturating_sub(offer.since()) >= micros(STOP_GRACE)
     }
 
-    /// Ends every connection but the caller's. Says how many there were.
+    /// Ends every connection but the caller's, now and from now on. Says how many there were.
     pub(crate) fn abort(&self, own: Option<&Arc<Slot>>) -> usize {
+        // First: who puts a connection on the line behind the look at the lines sees it.
+        self.aborting.store(true, Ordering::SeqCst);
         let mut state = self.lock();
         let waiting: Vec<Job> = state.lobby.take_all().collect();
         let slots = state.slots.clone();
@@ -424,6 +439,11 @@ impl Dispatcher {
         let aborted =
             slots.iter().filter(|slot| own.is_none_or(|own| !Arc::ptr_eq(own, slot)) && slot.abort()).count();
         aborted + waiting.len()
+    }
+
+    /// Whether a connection that is on the line now is to be cut off.
+    pub(crate) fn is_aborting(&self) -> bool {
+        self.aborting.load(Ordering::SeqCst)
     }
 
     /// Waits for the connections that were cut off to be gone, but for no longer than that: nobody waits for the
@@ -509,12 +529,22 @@ impl State {
 
     /// Ends the connection that is idle for longest.
     fn evict(&mut self) -> bool {
+        self.evict_idle_since(u64::MAX)
+    }
+
+    /// The same, if it is idle since before then.
+    fn evict_idle_since(&mut self, before: u64) -> bool {
         // Those that are remembered first; with a fresh look, if they have all gone on.
         for look in [false, true] {
             if look {
+                self.oldest.clear();
                 self.look_for_the_oldest();
             }
             while let Some((offer, slot)) = self.oldest.pop() {
+                if offer.since() >= before {
+                    self.oldest.push((offer, slot));
+                    break;
+                }
                 if slot.evict(offer) {
                     self.promised += 1;
                     return true;
@@ -675,6 +705,29 @@ mod tests {
         assert!(!dispatcher.need.is_there());
         assert!(slots[0].disconnect());
         assert!(dispatcher.next(&slots[0], true).is_some());
+    }
+
+    #[test]
+    fn for_one_that_has_a_request_after_all_another_gives_way_that_is_really_idle() {
+        let (dispatcher, mut slots) = (dispatcher(3, 10), Vec::new());
+        let _first: Vec<_> = (0..3).map(|_| admit(&dispatcher, &mut slots)).collect();
+        idle(&dispatcher, &slots[0], 1000);
+        idle(&dispatcher, &slots[1], 2000);
+        idle(&dispatcher, &slots[2], 3000);
+        let _waiting = admit(&dispatcher, &mut slots);
+        assert!(slots[0].claim.is_taken());
+        // The others may be about to go on.
+        dispatcher.hand_on_promise(&slots[0], 2000);
+        assert!(slots[0].claim.is_taken() && !slots[1].claim.is_taken());
+        dispatcher.hand_on_promise(&slots[0], 2500);
+        assert!(!slots[0].claim.is_taken() && slots[1].claim.is_taken() && !slots[2].claim.is_taken());
+        assert!(!dispatcher.need.is_there(), "a thread is on its way");
+        assert!(slots[1].disconnect());
+        assert!(dispatcher.next(&slots[1], true).is_some(), "the one that waited");
+        // The first one ends like any other, and takes no promise back.
+        assert!(!slots[0].disconnect());
+        let _again = admit(&dispatcher, &mut slots);
+        assert!(slots[2].claim.is_taken());
     }
 
     #[test]

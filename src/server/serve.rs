@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::claim::Offer;
 use super::core::Core;
-use super::dispatcher::Job;
+use super::dispatcher::{Job, STOP_GRACE};
 use super::handler::{Handler, RequestHandler};
 use super::observer::{AccessLog, ConnectionInfo, Exchange, Observer, Timings};
 use super::request::About;
@@ -69,6 +69,9 @@ pub(crate) fn serve(core: &Core, slot: &Slot, job: Job, memory: &mut Memory) -> 
         }
     };
     slot.connect(Line { socket, abort: session.abort_handle() });
+    if core.dispatcher.is_aborting() {
+        slot.abort();
+    }
     let about = About { params: &core.params, client: job.client, secure, slot };
     let mut conversation = Conversation {
         core,
@@ -134,8 +137,12 @@ impl Conversation<'_> {
                 }
                 return reason;
             }
-            if self.evicted && !self.session.is_request_whole() {
-                return CloseReason::Evicted;
+            if self.evicted {
+                if !self.session.is_request_whole() {
+                    return CloseReason::Evicted;
+                }
+                let before = self.core.dispatcher.now().saturating_sub(GOES_ON.as_micros() as u64);
+                self.core.dispatcher.hand_on_promise(self.slot, before);
             }
             self.spoke = true;
             if let Some(watch) = &mut watch {
@@ -170,7 +177,11 @@ impl Conversation<'_> {
         }
         let params = self.core.params.session_params();
         let whole = if self.spoke { params.keep_alive_timeout } else { params.timeouts.receive };
-        let whole = if whole.is_zero() { Duration::MAX } else { whole };
+        let mut whole = if whole.is_zero() { Duration::MAX } else { whole };
+        if !self.spoke && self.core.dispatcher.is_stopping() {
+            // Nobody looks again at one that was let in behind the stop.
+            whole = whole.min(STOP_GRACE);
+        }
         // At first a new connection is not on offer: its request is on its way.
         let first = if self.spoke { KEEPS_BUFFERS } else { self.core.params.patience() };
         let mut offer = None;
