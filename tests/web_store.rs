@@ -77,8 +77,8 @@ impl SessionStore for Far {
     fn remove(&self, key: &StoreKey) -> Result<bool> {
         self.call()?.remove(key)
     }
-    fn sweep(&self, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
-        self.call()?.sweep(now)
+    fn sweep(&self, application: &str, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
+        self.call()?.sweep(application, now)
     }
     fn count(&self) -> Result<usize> {
         self.call()?.count()
@@ -329,10 +329,10 @@ fn stores_that_do_not_expire_by_themselves_are_swept() {
         store.create(&from, &record).unwrap();
         let moved = Moved::from_parts(to.clone(), start(), start(), start() + MINUTE, [0; 16]);
         store.rename(&from, &to, &moved).unwrap();
-        assert!(store.sweep(start()).unwrap().is_empty());
+        assert!(store.sweep("app", start()).unwrap().is_empty());
         let mut removed = 0;
         loop {
-            let swept = store.sweep(start() + 10 * MINUTE).unwrap();
+            let swept = store.sweep("app", start() + 10 * MINUTE).unwrap();
             if swept.is_empty() {
                 break;
             }
@@ -341,7 +341,7 @@ fn stores_that_do_not_expire_by_themselves_are_swept() {
         assert_eq!(removed, 50);
         assert_eq!(store.count().unwrap(), 2);
         assert_eq!(store.open(&from, 0, start(), false).unwrap(), Opened::Missing);
-        assert!(store.sweep(start() + 10 * MINUTE).unwrap().is_empty());
+        assert!(store.sweep("app", start() + 10 * MINUTE).unwrap().is_empty());
     });
 }
 
@@ -1029,6 +1029,32 @@ fn whoever_ends_all_sessions_of_a_principal_is_told_of_each_once() {
         assert_eq!(reasons, [EndReason::Invalidated, EndReason::Removed, EndReason::Removed]);
         assert_eq!(told.load(SeqCst), 1);
         assert!(here.session_ids().is_empty());
+    });
+}
+
+#[test]
+fn a_sweep_leaves_the_sessions_of_other_applications_alone() {
+    with_stores("others", |store| {
+        if format!("{store:?}").contains("RedisStore") {
+            return;
+        }
+        let clock = ManualClock::new();
+        let application = |name: &str| {
+            let node = || node_builder(&store, &clock).context(WebContext::new(name));
+            // Made on a node that is gone.
+            node().build().new_session().unwrap().set("of", name).unwrap();
+            let ends = Arc::new(Ends::default());
+            (node().listener(ends.clone()).build(), ends)
+        };
+        let (shop, shop_ends) = application("shop");
+        let (blog, blog_ends) = application("blog");
+        clock.advance(30 * MINUTE);
+        assert_eq!(shop.sweep().unwrap().ended, 1);
+        assert_eq!((shop_ends.0.lock().unwrap().len(), blog_ends.0.lock().unwrap().len()), (1, 0));
+        assert_eq!(store.count().unwrap(), 1);
+        assert_eq!(blog.sweep().unwrap().ended, 1);
+        assert_eq!((shop_ends.0.lock().unwrap().len(), blog_ends.0.lock().unwrap().len()), (1, 1));
+        assert_eq!(store.count().unwrap(), 0);
     });
 }
 

@@ -339,7 +339,7 @@ fn a_machine_that_stops_at_any_step_leaves_the_old_or_the_new() {
                     (case.run)(&store).unwrap();
                     assert_eq!(look(&after, 0), case.after);
                 }
-                store.sweep(now()).unwrap();
+                store.sweep("", now()).unwrap();
                 assert!(after.inner().names.keys().all(|name| name.ends_with(".session")));
             }
         }

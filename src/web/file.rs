@@ -9,6 +9,7 @@
 //! The time of a file is when its session is over, so that an access writes no content,
 //! and a sweep reads only the files of sessions that may be over.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -42,8 +43,9 @@ use crate::Result;
 pub struct FileStore {
     disk: Box<dyn Disk>,
     max_record: usize,
-    /// Where the present sweep is, and whether the one before came to its end.
-    sweep: Mutex<Sweep>,
+    /// Where the present sweep of each application is, and whether the one before came to
+    /// its end.
+    sweeps: Mutex<BTreeMap<String, Sweep>>,
 }
 
 #[derive(Default)]
@@ -73,7 +75,7 @@ impl FileStore {
     }
 
     pub(crate) fn on(disk: Box<dyn Disk>) -> FileStore {
-        FileStore { disk, max_record: MAX_RECORD, sweep: Mutex::default() }
+        FileStore { disk, max_record: MAX_RECORD, sweeps: Mutex::default() }
     }
 
     fn lock(&self, key: &StoreKey) -> Result<Locked<'_>> {
@@ -147,8 +149,14 @@ impl FileStore {
         Ok(removed)
     }
 
-    /// Removes what is over of a file that may be, and gives the session that it was.
-    fn sweep_file(&self, name: &str, now: SystemTime) -> Result<Option<(StoreKey, SessionRecord)>> {
+    /// Removes what is over of a file that may be, and gives the session that it was, unless
+    /// that is another application's.
+    fn sweep_file(
+        &self,
+        name: &str,
+        application: &str,
+        now: SystemTime,
+    ) -> Result<Option<(StoreKey, SessionRecord)>> {
         let Some((key, temporary)) = key_of(name) else {
             return Ok(None);
         };
@@ -165,7 +173,7 @@ impl FileStore {
             return Ok(None);
         }
         match self.read(&key)? {
-            Some(Kept::Record(record)) if record.is_over(now) => {
+            Some(Kept::Record(record)) if record.application == application && record.is_over(now) => {
                 Ok(self.disk.remove(name).map_err(failed)?.then_some((key, record)))
             }
             Some(Kept::Moved(moved)) if now >= moved.kept => {
@@ -276,8 +284,9 @@ impl SessionStore for FileStore {
         }
     }
 
-    fn sweep(&self, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
-        let mut sweep = self.sweep.lock().unwrap_or_else(PoisonError::into_inner);
+    fn sweep(&self, application: &str, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
+        let mut sweeps = self.sweeps.lock().unwrap_or_else(PoisonError::into_inner);
+        let sweep = sweeps.entry(application.to_owned()).or_default();
         if std::mem::take(&mut sweep.done) {
             return Ok(Vec::new());
         }
@@ -287,7 +296,7 @@ impl SessionStore for FileStore {
         };
         let mut removed = Vec::new();
         for name in names.by_ref() {
-            removed.extend(self.sweep_file(&name.map_err(failed)?, now)?);
+            removed.extend(self.sweep_file(&name.map_err(failed)?, application, now)?);
             if removed.len() >= SWEPT_AT_A_TIME {
                 sweep.names = Some(names);
                 return Ok(removed);

@@ -112,11 +112,11 @@ impl SessionStore for MemoryStore {
         Ok(matches!(records.remove(&key), Some(Kept::Record(_))))
     }
 
-    fn sweep(&self, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
+    fn sweep(&self, application: &str, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
         let mut records = lock(&self.records);
         let mut over = Vec::new();
         records.retain(|key, kept| match kept {
-            Kept::Record(record) if record.is_over(now) => {
+            Kept::Record(record) if record.application == application && record.is_over(now) => {
                 over.push((key.clone(), record.clone()));
                 false
             }

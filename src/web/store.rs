@@ -68,11 +68,12 @@ pub trait SessionStore: Send + Sync + fmt::Debug + 'static {
     /// whether this call did.
     fn remove(&self, key: &StoreKey) -> Result<bool>;
 
-    /// Removes sessions whose time is over, and returns those that this call removed. It is
+    /// Removes sessions of an application whose time is over, and returns those that this
+    /// call removed: the others that it leaves alone have listeners of their own. It is
     /// called again and again, until there are none: a thousand at a time are enough. A
     /// store that expires sessions by itself has nothing to do.
-    fn sweep(&self, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
-        _ = now;
+    fn sweep(&self, application: &str, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
+        _ = (application, now);
         Ok(Vec::new())
     }
 
@@ -114,8 +115,8 @@ macro_rules! forward {
             fn remove(&self, key: &StoreKey) -> Result<bool> {
                 (**self).remove(key)
             }
-            fn sweep(&self, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
-                (**self).sweep(now)
+            fn sweep(&self, application: &str, now: SystemTime) -> Result<Vec<(StoreKey, SessionRecord)>> {
+                (**self).sweep(application, now)
             }
             fn count(&self) -> Result<usize> {
                 (**self).count()

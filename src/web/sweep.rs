@@ -99,7 +99,7 @@ impl Manager {
             return Ok(sweep);
         };
         loop {
-            let over = store.sweep(time(now))?;
+            let over = store.sweep(self.core.context.name(), time(now))?;
             if over.is_empty() {
                 return Ok(sweep);
             }
