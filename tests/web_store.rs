@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use sessile::message::{Request, Response};
 use sessile::web::{
-    Applied, BindingEvent, Changes, EndReason, EndedSession, FileStore, ManualClock, MemoryStore, Moved,
-    Object, Opened, Portable, SessionActivationListener, SessionAttributeListener, SessionEvent, SessionId,
-    SessionListener, SessionRecord, SessionStore, StoreKey, Value, ValueKind, Visit, WebContext, WebSession,
-    WebSessionManager, WebSessionManagerBuilder,
+    Applied, BindingEvent, Changes, Clock, EndReason, EndedSession, FileStore, ManualClock, MemoryStore,
+    Moved, Object, Opened, Portable, SessionActivationListener, SessionAttributeListener, SessionEvent,
+    SessionId, SessionListener, SessionRecord, SessionStore, StoreKey, Value, ValueKind, Visit, WebContext,
+    WebSession, WebSessionManager, WebSessionManagerBuilder,
 };
 use sessile::{Error, ErrorKind, Result};
 
@@ -1028,6 +1028,26 @@ fn whoever_ends_all_sessions_of_a_principal_is_told_of_each_once() {
         let reasons: Vec<EndReason> = ends.0.lock().unwrap().iter().map(|(reason, _)| *reason).collect();
         assert_eq!(reasons, [EndReason::Invalidated, EndReason::Removed, EndReason::Removed]);
         assert_eq!(told.load(SeqCst), 1);
+        assert!(here.session_ids().is_empty());
+    });
+}
+
+#[test]
+fn what_its_store_forgot_ends_here_too_and_listeners_hear_of_it() {
+    with_stores("forgotten", |store| {
+        let clock = ManualClock::new();
+        let ends = Arc::new(Ends::default());
+        let here = node_builder(&store, &clock).listener(ends.clone()).build();
+        let session = here.new_session().unwrap();
+        session.set("a", 1).unwrap();
+        let (told, wait) = mpsc::channel();
+        session.on_session_ends(move |ended| told.send(ended.reason()).unwrap()).unwrap().keep();
+        drop(session);
+        clock.advance(30 * MINUTE);
+        while !store.store.sweep("", clock.now()).unwrap().is_empty() {}
+        assert_eq!(here.sweep().unwrap().ended, 1);
+        assert_eq!(wait.try_recv(), Ok(EndReason::Expired));
+        assert_eq!(*ends.0.lock().unwrap(), [(EndReason::Expired, vec!["a".to_owned()])]);
         assert!(here.session_ids().is_empty());
     });
 }

@@ -85,9 +85,12 @@ impl Manager {
                 let session = WebSession::plain(shared);
                 // A store that is lost is not asked again for each of many sessions.
                 if failures < MOST_FAILURES {
-                    if let Err(error) = self.look_after(&session, now) {
-                        failures += 1;
-                        result = Err(error);
+                    match self.look_after(&session, now) {
+                        Ok(ended) => sweep.ended += usize::from(ended),
+                        Err(error) => {
+                            failures += 1;
+                            result = Err(error);
+                        }
                     }
                 }
                 self.let_go(session, now, &mut sweep);
@@ -112,15 +115,22 @@ impl Manager {
         }
     }
 
-    /// Stores what a request left behind that never came to its end, and tells the store of
-    /// requests that take long.
-    fn look_after(&self, session: &WebSession, now: u64) -> Result<()> {
+    /// Stores what a request left behind that never came to its end, tells the store of
+    /// requests that take long, and asks it of sessions that are over here: no sweep of its own
+    /// may ever tell of them. Says whether such a one ended.
+    fn look_after(&self, session: &WebSession, now: u64) -> Result<bool> {
         let left = session.with_remote(|remote| {
             remote.deferred.is_empty() && !(remote.stored && remote.pending.is_empty())
         });
+        let look = session.shared.state.look();
+        let mut ended = false;
         let done = if left == Some(true) {
             session.save()
-        } else if session.shared.state.look() == Look::InUse {
+        } else if look == Look::Idle && session.shared.is_over(now) {
+            let alive = session.check_alive();
+            ended = session.shared.state.look() == Look::Ended;
+            alive
+        } else if look == Look::InUse {
             let timeout = session.shared.timeout.load(Relaxed);
             let accessed = session.shared.state.last_accessed();
             match timeout != NEVER && now.saturating_sub(accessed) > timeout / 2 {
@@ -132,7 +142,7 @@ impl Manager {
         };
         match done {
             Err(error) if error.kind() != ErrorKind::IllegalState => Err(error),
-            _ => Ok(()),
+            _ => Ok(ended),
         }
     }
 
