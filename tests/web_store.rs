@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use sessile::message::{Request, Response};
 use sessile::web::{
-    Applied, BindingEvent, Changes, Clock, EndReason, EndedSession, FileStore, ManualClock, MemoryStore,
-    Moved, Object, Opened, Portable, SessionActivationListener, SessionAttributeListener, SessionEvent,
-    SessionId, SessionListener, SessionRecord, SessionStore, StoreKey, Value, ValueKind, Visit, WebContext,
-    WebSession, WebSessionManager, WebSessionManagerBuilder,
+    AddressCheck, Applied, BindingEvent, Changes, Clock, EndReason, EndedSession, FileStore, ManualClock,
+    MemoryStore, Moved, Object, Opened, Portable, SessionActivationListener, SessionAttributeListener,
+    SessionEvent, SessionId, SessionListener, SessionRecord, SessionStore, StoreKey, Value, ValueKind, Visit,
+    WebContext, WebSession, WebSessionManager, WebSessionManagerBuilder,
 };
 use sessile::{Error, ErrorKind, Result};
 
@@ -1075,6 +1075,35 @@ fn a_sweep_leaves_the_sessions_of_other_applications_alone() {
         assert_eq!(blog.sweep().unwrap().ended, 1);
         assert_eq!((shop_ends.0.lock().unwrap().len(), blog_ends.0.lock().unwrap().len()), (1, 1));
         assert_eq!(store.count().unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_request_from_a_wrong_address_is_no_access() {
+    with_stores("address", |store| {
+        let clock = ManualClock::new();
+        let node = || node_builder(&store, &clock).address_check(AddressCheck::Exact).build();
+        let (here, there) = (node(), node());
+        let mut request = Request::get("/");
+        let (own, wrong) = ([10, 0, 0, 1].into(), [10, 9, 9, 9].into());
+        let session = here.create(&Visit::new(&request).client_address(own)).unwrap();
+        finish(&here, &session);
+        request.headers_mut().set("Cookie", format!("id={}", session.id())).unwrap();
+        drop(session);
+        let visit_from = |node: &WebSessionManager, address| {
+            let visit = Visit::new(&request).client_address(address);
+            node.find(&visit).unwrap().map(|session| finish(node, &session)).is_some()
+        };
+        for node in [&here, &there] {
+            clock.advance(20 * MINUTE);
+            assert!(visit_from(node, own));
+        }
+        for node in [&here, &there] {
+            clock.advance(10 * MINUTE);
+            assert!(!visit_from(node, wrong));
+        }
+        clock.advance(10 * MINUTE);
+        assert!(!visit_from(&here, own));
     });
 }
 

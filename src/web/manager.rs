@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use super::builder::{Settings, WebSessionManagerBuilder, WhenFull};
+use super::builder::{AddressCheck, Settings, WebSessionManagerBuilder, WhenFull};
 use super::clock::{NEVER, millis, span, span_or_never, time};
 use super::context::WebContext;
 use super::id::{SessionId, StoreKey};
@@ -374,19 +374,24 @@ impl WebSessionManager {
     fn find_shown(&self, visit: Option<&Visit<'_>>, shown: Shown) -> Result<Option<WebSession>> {
         let (manager, core) = (&*self.0, &self.0.core);
         let now = core.now();
+        let comes_from = visit.map(|visit| visit.client_address);
+        // What comes from a wrong address is no access.
+        let is_checked = comes_from.is_some() && manager.settings.address_check != AddressCheck::Off;
         let found = match core.store {
-            Some(_) => self.find_in_store(shown.id, true)?,
+            Some(_) => self.find_in_store(shown.id, !is_checked)?,
             None => manager.find_in_memory(shown.id, now),
         };
         let Some((shared, by_alias)) = found else {
             return Ok(None);
         };
-        let comes_from = visit.map(|visit| visit.client_address);
         if comes_from.is_some_and(|from| !manager.settings.address_check.allows(shared.client_address, from))
         {
             if manager.settings.remove_on_mismatch {
                 self.remove(&WebSession::plain(shared))?;
             }
+            return Ok(None);
+        }
+        if is_checked && core.store.is_some() && !WebSession::plain(shared.clone()).reopen(true)? {
             return Ok(None);
         }
         let counted = loop {
