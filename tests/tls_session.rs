@@ -990,9 +990,8 @@ fn a_server_waits_for_a_client_that_stalls_anywhere_for_its_own_time() {
     }
 }
 
-#[test]
-fn a_handshake_that_dribbles_gets_no_more_time() {
-    let server = Server::with(|mut stream| {
+fn dribbling() -> Server {
+    Server::with(|mut stream| {
         let record = [22, 3, 3, 0x3F, 0xFF];
         for byte in record.into_iter().chain(std::iter::repeat(0)) {
             if stream.write_all(&[byte]).is_err() {
@@ -1001,12 +1000,35 @@ fn a_handshake_that_dribbles_gets_no_more_time() {
             let _ = stream.set_read_timeout(Some(Duration::from_millis(20)));
             let _ = stream.read(&mut [0; 1000]);
         }
-    });
+    })
+}
+
+#[test]
+fn a_handshake_that_dribbles_gets_no_more_time() {
+    let server = dribbling();
     let mut session = server.session(&ends().client);
     session.set_connect_timeout(Duration::from_millis(300));
     let started = Instant::now();
     assert!(get(&mut session, "/").unwrap_err().is_timeout());
     assert!((295..700).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_handshake_on_a_given_stream_has_the_time_of_connecting_too() {
+    let server = dribbling();
+    for (connect, total) in [(300, None), (30_000, Some(Duration::from_millis(300)))] {
+        let stream = Stream::Tcp(Socket::from_tcp(TcpStream::connect(server.address).unwrap()).unwrap());
+        let mut session = HttpsClientSession::with_stream(stream, "localhost", 443).unwrap();
+        session.set_timeouts(Timeouts {
+            connect: Duration::from_millis(connect),
+            total,
+            ..Timeouts::default()
+        });
+        let started = Instant::now();
+        let error = get(&mut session, "/").unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (ErrorKind::Timeout, Some(Phase::Handshake)));
+        assert!((295..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
+    }
 }
 
 #[test]

@@ -27,7 +27,7 @@ use super::timeouts::limited;
 use super::{ClientSession, DEFAULT_KEEP_ALIVE_TIMEOUT, HTTP_PORT, Session, tunnel};
 use crate::message::{Method, Request, Response, StatusCode};
 #[cfg(feature = "_tls")]
-use crate::net::tls::TlsContext;
+use crate::net::tls::{TlsContext, TlsStream};
 use crate::net::{AbortHandle, ConnectOptions, Deadline, Limit, Resolve, Stream};
 use crate::proto::{self, CloseReason, Framing};
 use crate::{Error, ErrorKind, Phase, Result};
@@ -441,10 +441,28 @@ impl HttpClientSession {
             reused = false;
             self.introduce(request)?;
         }
+        #[cfg(feature = "_tls")]
+        self.complete_handshake()?;
         self.exchange.reused = reused && served;
         self.connection.observe(Phase::Send);
         self.connection.out_mut().repeatable = self.exchange.reused && self.is_harmless(request.method());
         self.write_request(request, framing)
+    }
+
+    /// The handshake on a stream of the caller's is part of connecting, as on any other.
+    #[cfg(feature = "_tls")]
+    fn complete_handshake(&mut self) -> Result<()> {
+        if !self.connection.with_tls(TlsStream::is_handshaking).unwrap_or(false) {
+            return Ok(());
+        }
+        let timeouts = self.connection.timeouts();
+        let connect = limited(timeouts.connect).map_or(Deadline::never(), Deadline::after);
+        let limit = timeouts.receive_limit(self.deadline().earlier(connect));
+        self.connection.observe(Phase::Handshake);
+        match self.connection.stream_mut().and_then(Stream::tls_mut) {
+            Some(tls) => tls.begin(&limit).map_err(|error| error.with_phase(Phase::Handshake)),
+            None => Ok(()),
+        }
     }
 
     /// Whether this request asks for another protocol where the proxy would get it: `Upgrade` goes no
