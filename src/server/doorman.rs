@@ -8,6 +8,7 @@
 
 use std::io::IoSlice;
 use std::net::Shutdown;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -115,13 +116,18 @@ impl Doorman {
             all.append(&mut state.arrivals);
             drop(state);
             let before = all.len();
+            // A user's transport that panics ends nobody's connection but its own.
             for leaving in &mut all[known..] {
-                leaving.part();
+                if catch_unwind(AssertUnwindSafe(|| leaving.part())).is_err() {
+                    leaving.left = 0;
+                }
             }
             if sink.is_empty() {
                 sink.resize(BLOCK, 0);
             }
-            all.retain_mut(|leaving| leaving.stays(&mut sink));
+            all.retain_mut(|leaving| {
+                catch_unwind(AssertUnwindSafe(|| leaving.stays(&mut sink))).unwrap_or(false)
+            });
             self.lock().count -= before - all.len();
             if all.is_empty() {
                 sink = Vec::new();
@@ -172,7 +178,8 @@ impl Leaving {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::pair;
+    use crate::Result;
+    use crate::net::{AbortHandle, Transport, pair};
 
     fn doorman(most: usize, linger: Duration) -> Arc<Doorman> {
         Doorman::new(most, linger)
@@ -213,6 +220,42 @@ mod tests {
         assert_eq!(doorman.count(), 0);
         assert!((50..1000).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
         drop(far);
+    }
+
+    /// Panics when it is looked at, or already when it is written to.
+    #[derive(Debug)]
+    struct Panicking(&'static str);
+
+    impl Transport for Panicking {
+        fn read(&mut self, _: &mut [u8], _: &Limit) -> Result<usize> {
+            Ok(0)
+        }
+        fn write_vectored(&mut self, parts: &[IoSlice<'_>], _: &Limit) -> Result<usize> {
+            assert_ne!(self.0, "written to");
+            Ok(parts.iter().map(|part| part.len()).sum())
+        }
+        fn peek_nowait(&mut self) -> Result<Readiness> {
+            panic!("looked at");
+        }
+        fn shutdown(&mut self, _: Shutdown, _: &Limit) -> Result<()> {
+            Ok(())
+        }
+        fn attach_abort(&mut self, _: &AbortHandle) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_transport_that_panics_keeps_nobody_else_from_being_seen_off() {
+        let doorman = doorman(8, Duration::from_secs(5));
+        for when in ["written to", "looked at"] {
+            doorman.see_off(Stream::custom(Panicking(when)), Some(Arc::from(&b"busy"[..])));
+            let (near, far) = pair();
+            doorman.see_off(Stream::custom(near), Some(Arc::from(&b"busy"[..])));
+            assert_eq!(read_all(&mut Stream::custom(far)), b"busy");
+        }
+        doorman.wait(Instant::now() + Duration::from_secs(5));
+        assert_eq!(doorman.count(), 0);
     }
 
     #[test]
