@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)] // in the helpers of tests too
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -489,6 +490,34 @@ fn the_last_manager_ends_its_sessions() {
     drop(other);
     assert!(!session.is_valid());
     assert_eq!(*reason.lock().unwrap(), Some(EndReason::Shutdown));
+}
+
+/// Which sessions have ended, each once.
+#[derive(Default)]
+struct Ended(Mutex<HashSet<SessionId>>);
+
+impl SessionListener for Ended {
+    fn session_destroyed(&self, ended: &EndedSession<'_>) {
+        assert_eq!(ended.reason(), EndReason::Shutdown);
+        assert!(self.0.lock().unwrap().insert(ended.session().id()), "told twice");
+    }
+}
+
+#[test]
+fn however_many_sessions_there_are_the_end_of_the_manager_is_the_end_of_each() {
+    for close in [true, false] {
+        let ended = Arc::new(Ended::default());
+        let manager = builder().0.listener(ended.clone()).build();
+        for _ in 0..300_000 {
+            manager.new_session().unwrap();
+        }
+        if close {
+            manager.close().unwrap();
+            assert_eq!(manager.count().unwrap(), 0);
+        }
+        drop(manager);
+        assert_eq!(ended.0.lock().unwrap().len(), 300_000);
+    }
 }
 
 #[test]

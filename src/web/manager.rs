@@ -589,25 +589,27 @@ impl Manager {
 
     pub(super) fn close(&self) -> Result<()> {
         let mut result = Ok(());
-        match self.core.store {
-            Some(_) => self.table.walk(
-                |_| true,
-                |shared| {
-                    let id = shared.id();
-                    let session = WebSession::plain(shared);
-                    match session.save() {
-                        Err(error) if error.kind() != ErrorKind::IllegalState => result = Err(error),
-                        _ => {}
-                    }
-                    session.passivate();
-                    self.table.remove(&id);
-                },
-            ),
-            None => self.table.walk(
-                |shared| Arc::ptr_eq(&shared.core, &self.core),
-                |shared| _ = WebSession::plain(shared).end(EndReason::Shutdown),
-            ),
-        };
+        // Others may take some out meanwhile, and a walk then miss some.
+        for _ in 0..MOST_WALKS {
+            // First all of them, for what is taken out moves those that stay.
+            let mut ours = Vec::new();
+            self.table.walk(|shared| Arc::ptr_eq(&shared.core, &self.core), |shared| ours.push(shared));
+            if ours.is_empty() {
+                break;
+            }
+            for session in ours.into_iter().map(WebSession::plain) {
+                if self.core.store.is_none() {
+                    session.end(EndReason::Shutdown);
+                    continue;
+                }
+                match session.save() {
+                    Err(error) if error.kind() != ErrorKind::IllegalState => result = Err(error),
+                    _ => {}
+                }
+                session.passivate();
+                self.table.remove(&session.id());
+            }
+        }
         result
     }
 }
@@ -634,5 +636,8 @@ impl fmt::Debug for WebSessionManager {
     }
 }
 
+/// How often the end of a manager looks for sessions that are left: requests may still bring
+/// some back from a store.
+const MOST_WALKS: usize = 8;
 /// How often a cookie without end is sent anew, in milliseconds.
 const COOKIE_AGE: u64 = Duration::from_secs(24 * 60 * 60).as_millis() as u64;
