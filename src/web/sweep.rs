@@ -185,7 +185,8 @@ pub(crate) struct Evictor(Mutex<Candidates>);
 struct Candidates {
     /// With their last access, the longest idle one at the end.
     sessions: Vec<(u64, Weak<Shared>)>,
-    shard: usize,
+    /// The shard, and the place in it, to look at next.
+    from: (usize, usize),
 }
 
 impl Evictor {
@@ -217,7 +218,7 @@ impl Evictor {
         let now = core.now();
         let mut candidates = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut found = Vec::new();
-        candidates.shard = table.sample(candidates.shard, SAMPLE, |session| {
+        candidates.from = table.sample(candidates.from, SAMPLE, |session| {
             if session.state.look() == Look::Idle && Arc::ptr_eq(&session.core, core) {
                 let accessed = session.state.last_accessed();
                 // Whoever floods a server with requests never shows an id: those go first.

@@ -164,15 +164,22 @@ impl Table {
         walk
     }
 
-    /// Shows the sessions of the shards from this one on, until so many were seen or all.
-    /// Returns the shard to go on with.
-    pub(crate) fn sample(&self, from: usize, enough: usize, mut look: impl FnMut(&Arc<Shared>)) -> usize {
+    /// Shows the sessions from this place of this shard on, until so many were seen or all.
+    /// Returns the shard and the place to go on with.
+    pub(crate) fn sample(
+        &self,
+        from: (usize, usize),
+        enough: usize,
+        mut look: impl FnMut(&Arc<Shared>),
+    ) -> (usize, usize) {
         let mut seen = 0;
-        for step in 0..SHARDS {
-            let shard = &self.shards[(from + step) % SHARDS];
-            let mut place = 0;
-            loop {
-                let entries = lock(&shard.0);
+        let (first, mut place) = from;
+        // The first one comes again, for what is before the place.
+        for step in 0..=SHARDS {
+            let number = (first + step) % SHARDS;
+            let end = if step == SHARDS { from.1 } else { usize::MAX };
+            while place < end {
+                let entries = lock(&self.shards[number].0);
                 let places = entries.sessions.places();
                 for (_, session) in entries.sessions.slice(place..place + SLICE) {
                     seen += 1;
@@ -180,13 +187,15 @@ impl Table {
                 }
                 drop(entries);
                 place += SLICE;
+                let is_through = place >= places;
                 if seen >= enough {
-                    return (from + step + 1) % SHARDS;
+                    return if is_through { ((number + 1) % SHARDS, 0) } else { (number, place) };
                 }
-                if place >= places {
+                if is_through {
                     break;
                 }
             }
+            place = 0;
         }
         from
     }
@@ -243,3 +252,38 @@ const SHARDS: usize = 1;
 /// How many places are looked at under one lock: a look may miss the cache, so this is
 /// about 50 microseconds.
 pub(crate) const SLICE: usize = 1024;
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::web::{MemoryStore, WebSessionManager};
+
+    #[test]
+    fn samples_that_follow_one_another_are_everything() {
+        let store = MemoryStore::new();
+        let table = store.table.clone();
+        let manager = WebSessionManager::builder(store).sweep_every(None).build();
+        // Enough for some slices in each shard.
+        for _ in 0..100_000 {
+            manager.new_session().unwrap();
+        }
+        let mut seen = HashSet::new();
+        let mut from = (5, 0);
+        loop {
+            from = table.sample(from, 1, |session| assert!(seen.insert(session.id()), "seen twice"));
+            if from == (5, 0) {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 100_000);
+
+        // One that is enough for all sees all of them, from wherever it begins.
+        for from in [(0, 0), (63, 2 * SLICE), (7, 1000 * SLICE)] {
+            let mut seen = HashSet::new();
+            table.sample(from, usize::MAX, |session| assert!(seen.insert(session.id()), "seen twice"));
+            assert_eq!(seen.len(), 100_000);
+        }
+    }
+}
