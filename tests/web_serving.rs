@@ -147,6 +147,40 @@ fn what_a_handler_changed_before_it_failed_is_stored_before_its_error_is_sent() 
 }
 
 #[test]
+fn what_was_changed_before_a_new_session_was_made_is_stored() {
+    let folder = std::env::temp_dir().join(format!("sessile-renewed-{}", std::process::id()));
+    _ = std::fs::remove_dir_all(&folder);
+    let node = || WebSessionManager::builder(FileStore::open(&folder).unwrap()).sweep_every(None).build();
+    let (here, there) = (node(), node());
+    let handler = here.wrap(|request, response, visitor| {
+        let session = visitor.session(request)?;
+        if request.path() == "/renew" {
+            session.set("left", "then")?;
+            let renewed = visitor.renew(request)?;
+            renewed.set("came", "now")?;
+            // One that has ended is no error.
+            renewed.invalidate()?;
+            visitor.renew(request)?.set("came", "again")?;
+        }
+        response.send_buffer(b"hello")
+    });
+    let mut server = HttpServer::bind_with("127.0.0.1:0", HttpServerParams::new(), handler).unwrap();
+    server.start().unwrap();
+    let server = Server(server);
+    let hello = get(&server, "/", "");
+    let first = cookie(&hello).unwrap();
+    let answer = get(&server, "/renew", first);
+    let find = |cookie: &str| {
+        let id = cookie.trim_start_matches("id=").parse().unwrap();
+        there.find_by_id(&id).unwrap().unwrap()
+    };
+    assert_eq!(find(first).get::<String>("left").unwrap(), "then");
+    assert_eq!(find(cookie(&answer).unwrap()).get::<String>("came").unwrap(), "again");
+    drop(server);
+    _ = std::fs::remove_dir_all(folder);
+}
+
+#[test]
 fn a_session_without_time_lasts_as_long_as_its_request() {
     let sessions = WebSessionManager::new(MemoryStore::new());
     let server = server(&sessions);

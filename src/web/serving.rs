@@ -34,8 +34,10 @@ impl Visitor<'_> {
         self.remember(|| self.manager.find(&visit(request)))
     }
 
-    /// A new session for this request, whatever it had before.
+    /// A new session for this request, whatever it had before: what changed of that is
+    /// stored.
     pub fn renew(&self, request: &ServerRequest<'_>) -> Result<WebSession> {
+        self.save()?;
         let session = self.manager.create(&visit(request))?;
         let handed_out = session.clone();
         self.keep(session);
@@ -47,14 +49,12 @@ impl Visitor<'_> {
         self.manager
     }
 
-    /// Stores what changed, for a handler that failed.
-    fn save(&self) {
+    /// Stores what changed of the session that there is, unless it has ended.
+    fn save(&self) -> Result<()> {
         let session = self.slot().clone();
         match session.map(|session| session.save()) {
-            Some(Err(error)) if error.kind() != ErrorKind::IllegalState => {
-                self.manager.0.core.listeners.report(&error);
-            }
-            _ => {}
+            Some(Err(error)) if error.kind() != ErrorKind::IllegalState => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -142,7 +142,11 @@ impl WebSessionManager {
         let answered = handler(request, response, &visitor);
         match &answered {
             // Who sends the error knows nothing of sessions.
-            Err(error) if error.kind() != ErrorKind::Store && !response.is_sent() => visitor.save(),
+            Err(error) if error.kind() != ErrorKind::Store && !response.is_sent() => {
+                if let Err(error) = visitor.save() {
+                    self.0.core.listeners.report(&error);
+                }
+            }
             _ => {}
         }
         answered
