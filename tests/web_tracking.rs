@@ -341,6 +341,22 @@ fn ids_are_put_into_urls_that_lead_back() {
 }
 
 #[test]
+fn the_id_of_a_session_over_tls_is_put_into_no_url_without() {
+    let manager = builder().url_rewriting(true).build();
+    let session = create(&manager);
+    let mut request = Request::get("/");
+    request.headers_mut().set("Host", "example.com").unwrap();
+    let visit = Visit::new(&request).secure(true);
+    let is_encoded = |url: &str| manager.encode_url(&session, &visit, url) != url;
+    for url in ["http://example.com/a", "HTTP://example.com/a"] {
+        assert!(!is_encoded(url));
+    }
+    for url in ["https://example.com/a", "HTTPS://example.com/a", "//example.com/a", "/a", "a"] {
+        assert!(is_encoded(url));
+    }
+}
+
+#[test]
 fn a_wrong_address_finds_nothing_if_that_is_wanted_and_ends_nothing() {
     let visit_from = |manager: &WebSessionManager, id: &str, from: &str| {
         let request = with_cookies(&[&format!("id={id}")]);

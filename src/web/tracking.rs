@@ -213,7 +213,11 @@ impl Tracking {
 fn leads_here(visit: &Visit<'_>, url: &str) -> bool {
     let before_path = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
     let rest = match before_path.split_once(':') {
-        Some((scheme, _)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
+        // What is secret over TLS stays that.
+        Some((scheme, _))
+            if scheme.eq_ignore_ascii_case("https")
+                || (scheme.eq_ignore_ascii_case("http") && !visit.secure) =>
+        {
             &url[scheme.len() + 1..]
         }
         // Another scheme, or something that looks like one.
