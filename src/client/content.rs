@@ -64,7 +64,9 @@ impl Content {
         Content(Kind::Reader { reader: Some(Box::new(reader)), length: Some(length) })
     }
 
-    /// The file as it is when it is sent. Fails if it can't be opened.
+    /// The file, opened anew each time that it is sent, up to the length that it has now: what is
+    /// added to it later stays behind. Fails if it can't be opened; the request fails if the file has
+    /// become shorter.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Content> {
         let path: PathBuf = path.as_ref().to_owned();
         let unreadable =
@@ -74,7 +76,8 @@ impl Content {
             // A pipe gives what it has but once.
             return Ok(Content::from_reader(File::open(&path).map_err(unreadable)?));
         }
-        Ok(Content::replayable(Some(metadata.len()), move || Ok(Box::new(File::open(&path)?))))
+        let length = metadata.len();
+        Ok(Content::replayable(Some(length), move || Ok(Box::new(File::open(&path)?.take(length)))))
     }
 
     /// What readers give that `open` makes anew each time, of this length, where that is known.
@@ -257,6 +260,16 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         assert!(Content::from_file(&path).is_err());
+    }
+
+    #[test]
+    fn a_file_that_has_grown_is_sent_up_to_the_length_that_was_announced() {
+        let path = std::env::temp_dir().join(format!("sessile-growing-{}", std::process::id()));
+        std::fs::write(&path, "hello").unwrap();
+        let mut content = Content::from_file(&path).unwrap();
+        std::fs::write(&path, "hello, hello").unwrap();
+        assert_eq!((content.length(), read(&mut content).unwrap()), (Some(5), "hello".to_owned()));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]
