@@ -42,6 +42,11 @@ impl Default for GzipLimits {
 /// How much is decoded at a time for who reads by the buffer.
 const BLOCK: usize = 32 * 1024;
 
+/// How much may be taken in before something comes out: 1 MiB. Heads have up to 64 KiB of names and
+/// comments, and a stream is kept alive by 5 bytes now and then, but nobody has a use for empty
+/// members or blocks without end.
+const MOST_FOR_NOTHING: u64 = 1 << 20;
+
 /// The decoded content of a source.
 pub(super) struct Gzip<R> {
     coded: Coded<R>,
@@ -66,7 +71,7 @@ enum Coded<R> {
 
 impl<R: BufRead> Gzip<R> {
     pub(super) fn new(source: R, limits: GzipLimits) -> Gzip<R> {
-        let coded = Coded::Untouched(Box::new(Counted { source, consumed: 0 }));
+        let coded = Coded::Untouched(Box::new(Counted { source, consumed: 0, for_nothing: 0 }));
         Gzip {
             coded,
             limits,
@@ -132,6 +137,7 @@ impl<R: BufRead> Gzip<R> {
         };
         self.ended = n == 0;
         self.produced += n as u64;
+        decoder.get_mut().for_nothing = 0;
         let consumed = decoder.get_ref().consumed;
         if self.limits.size.is_some_and(|most| self.produced > most) {
             return Err(Error::too_large("the content is larger, decoded, than the limit"));
@@ -199,23 +205,42 @@ impl<R> fmt::Debug for Gzip<R> {
 struct Counted<R> {
     source: R,
     consumed: u64,
+    /// Since something came out.
+    for_nothing: u64,
+}
+
+impl<R> Counted<R> {
+    fn count(&mut self, n: usize) {
+        self.consumed += n as u64;
+        self.for_nothing += n as u64;
+    }
+
+    /// The decoder goes on by itself until something comes out.
+    fn check(&self) -> Result<()> {
+        if self.for_nothing > MOST_FOR_NOTHING {
+            return Err(Error::too_large("too much compressed content stands for nothing"));
+        }
+        Ok(())
+    }
 }
 
 impl<R: BufRead> Read for Counted<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
         let n = self.source.read(into)?;
-        self.consumed += n as u64;
+        self.count(n);
         Ok(n)
     }
 }
 
 impl<R: BufRead> BufRead for Counted<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.check()?;
         self.source.fill_buf()
     }
 
     fn consume(&mut self, n: usize) {
-        self.consumed += n as u64;
+        self.count(n);
         self.source.consume(n);
     }
 }
@@ -324,6 +349,17 @@ mod tests {
         }
         assert!(decoded_within(&gzip(&text()), limits(None, 200, 0), 512).is_ok());
         assert!(decoded_within(&bomb, limits(Some(4 << 20), 2000, 0), 512).is_ok());
+    }
+
+    #[test]
+    fn what_stands_for_nothing_has_a_limit_too() {
+        let member = gzip(b"");
+        let some = [member.repeat(20_000), gzip(b"text")].concat();
+        assert_eq!(decoded(&some.repeat(3)).unwrap(), b"texttexttext");
+        assert_eq!(decoded(&member.repeat(100_000)).unwrap_err().kind(), ErrorKind::TooLarge);
+        let mut blocks = member[..10].to_vec();
+        blocks.extend([0, 0, 0, 0xFF, 0xFF].repeat(400_000));
+        assert_eq!(decoded(&blocks).unwrap_err().kind(), ErrorKind::TooLarge);
     }
 
     #[test]
