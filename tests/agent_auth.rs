@@ -9,7 +9,7 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use origin::{Asked, OK, Origin, answer, head, say};
-use sessile::client::{Authentication, UserAgent};
+use sessile::client::{Authentication, Content, UserAgent};
 
 /// Wants Basic credentials of `Aladdin`.
 fn basic() -> Origin {
@@ -328,6 +328,22 @@ mod digest {
             assert_eq!(response.status().as_u16(), 200);
         }
         assert_eq!(status(&agent, &origin.url("/"), &mufasa()), 200);
+    }
+
+    #[test]
+    fn a_server_that_wants_content_protected_that_only_flows_is_not_answered() {
+        let origin = Origin::serving(|asked, stream| match asked.field("Authorization") {
+            Some(_) => say(stream, OK),
+            None => {
+                answer(stream, "401 No\r\nWWW-Authenticate: Digest realm=a, nonce=n, qop=\"auth-int\"", b"no")
+            }
+        });
+        let (agent, user) = (UserAgent::new(), mufasa());
+        let flowing = || Content::replayable(Some(4), || Ok(Box::new(&b"text"[..])));
+        for (content, status) in [(flowing(), 401), (Content::from("text"), 200), (flowing(), 401)] {
+            let request = agent.post(origin.url("/")).authentication(user.clone()).content(content);
+            assert_eq!(request.send().unwrap().status().as_u16(), status);
+        }
     }
 
     #[test]

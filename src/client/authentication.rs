@@ -147,8 +147,12 @@ impl Authentication {
             Kind::Asked { .. } => match self.servers().iter_mut().find(|(known, _)| known == origin) {
                 Some((_, credentials)) => {
                     hash(credentials);
-                    let scheme = credentials.update_auth_info(request)?;
-                    Ok(scheme.is_some_and(|scheme| scheme != AuthScheme::Ntlm))
+                    match credentials.update_auth_info(request) {
+                        Ok(scheme) => Ok(scheme.is_some_and(|scheme| scheme != AuthScheme::Ntlm)),
+                        // Nothing can be said of this content; the server will ask, and be told as little.
+                        Err(error) if error.kind() == ErrorKind::IllegalState => Ok(false),
+                        Err(error) => Err(error),
+                    }
                 }
                 None => Ok(false),
             },
@@ -220,10 +224,11 @@ impl Authentication {
 
 type Servers = Vec<(Origin, HttpCredentials)>;
 
-/// Whether it is the challenge that is to blame, or who made it refuses us: its response came whole,
-/// and is whose request it was.
+/// Whether it is the challenge that is to blame, or who made it refuses us, or it wants content
+/// protected whose hash nobody knows yet: its response came whole, and is whose request it was.
 fn is_unanswerable(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotAuthenticated | ErrorKind::Malformed | ErrorKind::Unsupported)
+    use ErrorKind::{IllegalState, Malformed, NotAuthenticated, Unsupported};
+    matches!(error.kind(), NotAuthenticated | Malformed | Unsupported | IllegalState)
 }
 
 impl fmt::Debug for Authentication {
