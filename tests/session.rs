@@ -489,6 +489,48 @@ fn an_upload_that_is_cut_costs_its_connection() {
     script.thread.join().unwrap();
 }
 
+#[test]
+fn trailers_of_an_upload_that_is_cut_go_with_no_other_request() {
+    let (received, told) = std::sync::mpsc::channel::<()>();
+    let refusing = act(move |peer| {
+        peer.head();
+        peer.say("HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
+        assert!(told.recv().is_err(), "nothing is sent by this");
+    });
+    let leaving = act(|peer| drop(peer.head()));
+    let taking = act(|peer| {
+        peer.head();
+        assert!(peer.is_left());
+    });
+    type Cut = Box<dyn FnOnce(&mut HttpClientSession)>;
+    let refused: Cut = Box::new(move |session| {
+        session.request_body().write_all(&vec![b'x'; 16 << 20]).unwrap();
+        assert_eq!(receive(session).unwrap().0.status(), StatusCode::FORBIDDEN);
+        drop(received);
+    });
+    let lost: Cut = Box::new(|session| while session.request_body().write_all(&[b'x'; 65536]).is_ok() {});
+    let given_up: Cut = Box::new(|_| {});
+    for (first, cut) in [(refusing, refused), (leaving, lost), (taking, given_up)] {
+        let script = script(vec![
+            first,
+            act(|peer| {
+                peer.head();
+                assert_eq!(peer.content(5), b"0\r\n\r\n");
+                peer.say("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2");
+            }),
+        ]);
+        let mut session = client(&script);
+        let mut request = Request::post("/");
+        request.set_chunked(true);
+        session.send_request(&request).unwrap().flush().unwrap();
+        session.request_trailer_mut().append("X-Sum", "1").unwrap();
+        cut(&mut session);
+        session.send_request(&request).unwrap();
+        assert_eq!(receive(&mut session).unwrap().1, b"2");
+        script.thread.join().unwrap();
+    }
+}
+
 /// Takes requests and echoes their content as it comes.
 fn echo_server(connections: usize) -> (u16, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -338,6 +338,7 @@ impl Outgoing {
         }
         if self.answered {
             self.encoder = Encoder::default();
+            self.trailers.clear();
             return Ok(());
         }
         if self.tail.is_some() {
@@ -401,6 +402,7 @@ impl Outgoing {
             self.encoder = Encoder::default();
             self.tail = None;
             self.held.clear();
+            self.trailers.clear();
             self.poison(CloseReason::ContentUnfinished);
         }
     }
@@ -432,6 +434,7 @@ impl Outgoing {
         self.encoder = Encoder::default();
         self.tail = None;
         self.held.clear();
+        self.trailers.clear();
         if let Some(wire) = &mut self.wire {
             wire.discard();
         }
@@ -576,6 +579,7 @@ impl Outgoing {
         self.encoder = Encoder::default();
         self.tail = None;
         self.held.clear();
+        self.trailers.clear();
         let lost = self.repeatable && error.kind() == ErrorKind::Io;
         let error = if lost { error.retryable() } else { error };
         error.with_phase(Phase::Send)
