@@ -227,10 +227,16 @@ impl Settings {
     pub(super) fn add_cookies(&self, uri: &Uri, request: &mut Request) -> Result<()> {
         let Some(jar) = &self.cookies else { return Ok(()) };
         // Names that servers made up are sent as they are, unlike those of programs.
-        let mut field = request.headers().get("cookie").unwrap_or_default().to_owned();
+        let mut field = Vec::new();
+        let mut add = |parts: &[&[u8]]| {
+            if !field.is_empty() {
+                field.extend_from_slice(b"; ");
+            }
+            parts.iter().for_each(|part| field.extend_from_slice(part));
+        };
+        request.headers().get_all("cookie").filter(|own| !own.is_empty()).for_each(|own| add(&[own]));
         for (name, value) in jar.cookies(uri) {
-            let separator = if field.is_empty() { "" } else { "; " };
-            field.extend([separator, &name, "=", &value]);
+            add(&[name.as_bytes(), b"=", value.as_bytes()]);
         }
         if !field.is_empty() {
             request.headers_mut().set("Cookie", &field)?;
@@ -268,5 +274,28 @@ impl fmt::Debug for UserAgent {
             .field("redirects", &self.0.redirects)
             .field("proxies", &self.0.proxies)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "cookies"))]
+mod tests {
+    use super::*;
+    use crate::message::Cookie;
+
+    #[test]
+    fn the_caller_s_cookies_all_go_before_those_of_the_jar() {
+        let uri: Uri = "http://h.test/".parse().unwrap();
+        let jar = CookieJar::new();
+        let agent = UserAgent::builder().cookies(jar.clone()).build().unwrap();
+        let mut request = Request::get("/");
+        for own in [&b"a=1"[..], b"", b"b=\xFF; c=3"] {
+            request.headers_mut().append("Cookie", own).unwrap();
+        }
+        let mut alone = request.clone();
+        agent.0.add_cookies(&uri, &mut alone).unwrap();
+        assert_eq!(alone.headers().get_all("cookie").collect::<Vec<_>>(), [b"a=1; b=\xFF; c=3"]);
+        jar.store(&uri, &Cookie::new("d", "4").unwrap());
+        agent.0.add_cookies(&uri, &mut request).unwrap();
+        assert_eq!(request.headers().get_all("cookie").collect::<Vec<_>>(), [b"a=1; b=\xFF; c=3; d=4"]);
     }
 }
