@@ -317,15 +317,15 @@ impl Options {
                     let uri = Uri::parse(&url).map_err(|error| {
                         format!("{}: {}", without_password(&url), args::with_causes(&error))
                     })?;
+                    let shown = if uri.password().is_some() { uri.to_string() } else { url };
                     match uri.scheme() {
                         Scheme::Http | Scheme::HttpUnix => {}
                         Scheme::Https if Tls::AVAILABLE => {}
-                        Scheme::Https => return Err(format!("{url}: https needs the feature tls")),
+                        Scheme::Https => return Err(format!("{shown}: https needs the feature tls")),
                         Scheme::Ws | Scheme::Wss => {
-                            return Err(format!("{url}: a WebSocket can't be fetched"));
+                            return Err(format!("{shown}: a WebSocket can't be fetched"));
                         }
                     }
-                    let shown = if uri.password().is_some() { uri.to_string() } else { url };
                     options.urls.push((shown, uri));
                 }
             }

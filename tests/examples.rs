@@ -401,9 +401,14 @@ fn wrong_command_lines_end_with_2() {
     ] {
         assert_eq!(run(&mut fetch(arguments)).status.code(), Some(2), "{arguments:?}");
     }
-    for url in
-        ["http://u:s3cret@h:99999/", "ftp://u:s3cret@h/", "http://u:s3cret@h/a\nb", "http://u:a@s3cret@h/"]
-    {
+    for url in [
+        "http://u:s3cret@h:99999/",
+        "ftp://u:s3cret@h/",
+        "http://u:s3cret@h/a\nb",
+        "http://u:a@s3cret@h/",
+        "ws://u:s3cret@h/",
+        "wss://u:s3cret@h/",
+    ] {
         let output = run(&mut fetch(&[url]));
         assert_eq!(output.status.code(), Some(2), "{url}");
         let said = error_line(&output);
