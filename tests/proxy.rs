@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sessile::ErrorKind;
-use sessile::message::{Request, Response};
+use sessile::message::{Method, Request, Response};
 use sessile::session::{ClientSession, HttpClientSession, ProxyConfig, Session};
 
 /// A proxy that runs a script on each connection.
@@ -283,6 +283,44 @@ fn a_digest_challenge_is_answered_once_and_its_nonce_serves_the_next_request() {
     let mut session = digesting(&proxy);
     assert_eq!(get(&mut session, "/1").unwrap(), (200, "ok".to_owned()));
     assert_eq!(get(&mut session, "/2").unwrap(), (200, "ok".to_owned()));
+    drop(session);
+    proxy.thread.join().unwrap();
+}
+
+#[cfg(feature = "digest")]
+#[test]
+fn what_is_proved_is_for_the_target_that_is_sent() {
+    let proxy = proxy(vec![act(|stream| {
+        head(stream);
+        say(stream, CHALLENGE);
+        for target in [
+            "http://origin.test:8080/",
+            "http://other.test/x",
+            "HTTP://other.test/y",
+            "http://origin.test:8080",
+        ] {
+            let asked = head(stream);
+            let line = asked.lines().next().unwrap();
+            assert_eq!(line.split(' ').nth(1), Some(target));
+            assert!(asked.contains(&format!("uri=\"{target}\"")), "{asked}");
+            // Said before it is asked for, and then again when it is.
+            say(stream, &CHALLENGE.replace("qop", "stale=true, qop"));
+            assert!(head(stream).contains(&format!("uri=\"{target}\"")), "{asked}");
+            say(stream, OK);
+        }
+    })]);
+    let mut session = digesting(&proxy);
+    for (method, target) in [
+        (Method::GET, "/"),
+        (Method::GET, "http://other.test/x"),
+        (Method::GET, "HTTP://other.test/y"),
+        (Method::OPTIONS, "*"),
+    ] {
+        session.send_request(&Request::new(method, target)).unwrap();
+        let mut response = Response::new();
+        session.receive_response(&mut response).unwrap().skip().unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+    }
     drop(session);
     proxy.thread.join().unwrap();
 }

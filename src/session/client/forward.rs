@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::super::proxy::ProxyConfig;
 use super::super::timeouts::limited;
 use super::super::{ClientSession, tunnel};
-use super::head::{host_field, with_field};
+use super::head::{host_field, sent_target, with_field};
 use super::{DRAIN, DRAIN_TIME, HttpClientSession, Peer, State};
 use crate::auth::{AuthScheme, ProxyAuthentication, opens_ntlm};
 use crate::message::{Method, Request, Response, StatusCode};
@@ -148,8 +148,8 @@ impl HttpClientSession {
         if let Some(proof) = self.introduction.proof.take() {
             return Ok(Some(proof.to_vec()));
         }
-        let target = format!("{}{}", self.proxy_request_prefix(), request.target());
-        let mut bare = Request::new(request.method().clone(), target);
+        let prefix = self.proxy_request_prefix();
+        let mut bare = Request::new(request.method().clone(), sent_target(request, &prefix)?);
         self.proxy_authenticate(&mut bare)?;
         Ok(bare.headers().get_bytes("proxy-authorization").map(<[u8]>::to_vec))
     }

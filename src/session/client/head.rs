@@ -1,5 +1,6 @@
 //! The head of a request as it goes on the wire: the caller's, and what a session adds.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::message::{HeaderMap, Method, Request, Version};
@@ -59,20 +60,7 @@ pub(super) fn write_head(
 fn write(out: &mut Vec<u8>, request: &Request, framing: Framing, additions: &Additions<'_>) -> Result<()> {
     let headers = request.headers();
     let version = request.version();
-    let connects = *request.method() == Method::CONNECT;
-    if additions.prefix.is_empty() || is_absolute(request.target()) || connects {
-        proto::write_request_line(out, request.method(), request.target(), version)?;
-    } else {
-        let path = match request.target() {
-            // Of a server as a whole, the absolute-form has no path (RFC 9112, 3.2.4).
-            "*" => "",
-            path if path.starts_with('/') => path,
-            // Behind the authority it would make another one: `http://example.com` + `@evil`.
-            _ => return Err(Error::invalid_argument("a proxy needs a target that begins with a slash")),
-        };
-        let target = format!("{}{path}", additions.prefix);
-        proto::write_request_line(out, request.method(), &target, version)?;
-    }
+    proto::write_request_line(out, request.method(), &sent_target(request, additions.prefix)?, version)?;
     if !headers.has("host") {
         proto::write_field(out, "Host", additions.host.as_bytes())?;
     } else if headers.get_all("host").count() > 1 || !headers.get_bytes("host").is_some_and(proto::is_host) {
@@ -99,6 +87,22 @@ fn write(out: &mut Vec<u8>, request: &Request, framing: Framing, additions: &Add
     }
     proto::end_head(out);
     Ok(())
+}
+
+/// The target as it is sent, with this prefix for a proxy or none. What proves a password is for this one.
+pub(super) fn sent_target<'a>(request: &'a Request, prefix: &str) -> Result<Cow<'a, str>> {
+    let target = request.target();
+    if prefix.is_empty() || is_absolute(target) || *request.method() == Method::CONNECT {
+        return Ok(Cow::Borrowed(target));
+    }
+    let path = match target {
+        // Of a server as a whole, the absolute-form has no path (RFC 9112, 3.2.4).
+        "*" => "",
+        path if path.starts_with('/') => path,
+        // Behind the authority it would make another one: `http://example.com` + `@evil`.
+        _ => return Err(Error::invalid_argument("a proxy needs a target that begins with a slash")),
+    };
+    Ok(Cow::Owned(format!("{prefix}{path}")))
 }
 
 fn is_absolute(target: &str) -> bool {

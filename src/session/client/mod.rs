@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 use dial::{Dialer, Route};
 pub(crate) use dial::{Layer, Peer};
 use forward::Introduction;
-use head::{Additions, host_field, host_with_port, keep_alive_hint, request_framing, write_head};
+use head::{
+    Additions, host_field, host_with_port, keep_alive_hint, request_framing, sent_target, write_head,
+};
 
 use super::body::{BodyReader, BodyWriter, Drive, Upload};
 use super::connection::Connection;
@@ -520,7 +522,7 @@ impl HttpClientSession {
         self.exchange.challenges =
             if forwarded && self.dialer.proxy_credentials.is_some() { tunnel::ROUNDS } else { 0 };
         if self.exchange.challenges > 0 {
-            let mut asked = Request::new(request.method().clone(), format!("{prefix}{}", request.target()));
+            let mut asked = Request::new(request.method().clone(), sent_target(request, &prefix)?);
             if let Some(value) = &authorization {
                 asked.headers_mut().set("Proxy-Authorization", value)?;
             }
