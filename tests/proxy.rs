@@ -5,11 +5,11 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sessile::ErrorKind;
 use sessile::message::{Method, Request, Response};
-use sessile::session::{ClientSession, HttpClientSession, ProxyConfig, Session};
+use sessile::session::{ClientSession, HttpClientSession, ProxyConfig, Session, Timeouts};
 
 /// A proxy that runs a script on each connection.
 struct Proxy {
@@ -219,6 +219,39 @@ fn a_request_for_another_protocol_goes_through_a_tunnel_and_the_next_one_as_befo
     raw.read_to_string(&mut text).unwrap();
     assert_eq!(text, "raw");
     assert_eq!(get(&mut session, "/after").unwrap(), (200, "ok".into()));
+    proxy.thread.join().unwrap();
+}
+
+#[test]
+fn a_tunnel_that_is_made_once_more_has_what_is_left_of_the_total_time() {
+    let proxy = proxy(vec![
+        act(|stream| {
+            head(stream);
+            say(stream, "HTTP/1.1 200 OK\r\n\r\n");
+            head(stream);
+            say(stream, "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 2\r\n\r\nno");
+            head(stream);
+            // A good part of the time is over when the connection is lost.
+            std::thread::sleep(Duration::from_secs(1));
+        }),
+        act(|stream| {
+            assert!(head(stream).starts_with("CONNECT "));
+            let _ = stream.read(&mut [0; 1]);
+        }),
+    ]);
+    let mut session = through(&proxy, "");
+    session.set_timeouts(Timeouts { total: Some(Duration::from_secs(2)), ..Timeouts::default() });
+    let mut upgrade = Request::get("/chat");
+    upgrade.headers_mut().set("Connection", "upgrade").unwrap();
+    upgrade.headers_mut().set("Upgrade", "x").unwrap();
+    session.send_request(&upgrade).unwrap();
+    let mut response = Response::new();
+    session.receive_response(&mut response).unwrap().skip().unwrap();
+    let started = Instant::now();
+    session.send_request(&upgrade).unwrap();
+    let error = session.receive_response(&mut response).map(drop).unwrap_err();
+    assert!(error.is_timeout(), "{error:?}");
+    assert!((1995..2800).contains(&started.elapsed().as_millis()), "{:?}", started.elapsed());
     proxy.thread.join().unwrap();
 }
 

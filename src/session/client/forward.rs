@@ -3,7 +3,7 @@
 //! What a request is told on its way to the proxy, and what is done about a challenge: answered with
 //! this request where it can be sent again, or else with the next one. Tunnels are `tunnel.rs`'s.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use zeroize::Zeroizing;
 
@@ -112,10 +112,19 @@ impl HttpClientSession {
     /// that is not HTTP. The session stays as it is.
     #[doc(alias = "proxyConnect")]
     pub fn proxy_connect(&mut self) -> Result<Stream> {
+        self.connect_through(self.own_deadline())
+    }
+
+    /// For what is no part of an exchange: the total time-out from now on.
+    fn own_deadline(&self) -> Deadline {
+        self.connection.timeouts().total.map_or(Deadline::never(), Deadline::after)
+    }
+
+    fn connect_through(&mut self, deadline: Deadline) -> Result<Stream> {
         let (timeouts, abort) = (self.connection.timeouts(), self.connection.abort_handle());
-        let after = |limit: Option<Duration>| limit.map_or(Deadline::never(), Deadline::after);
         let observer = self.connection.observer().map(|observer| &**observer);
-        let deadline = after(timeouts.total).earlier(after(limited(timeouts.connect)));
+        let limit = limited(timeouts.connect).map_or(Deadline::never(), Deadline::after);
+        let deadline = deadline.earlier(limit);
         let within = tunnel::Within { timeouts, deadline, abort: &abort, observer };
         if !self.dialer.proxy.is_some() {
             return Err(Error::illegal_state("the session has no proxy: call set_proxy() first"));
@@ -126,9 +135,13 @@ impl HttpClientSession {
     /// Goes through the proxy to the session's host, and speaks with the host from then on.
     #[doc(alias = "proxyTunnel")]
     pub fn proxy_tunnel(&mut self) -> Result<()> {
+        self.tunnel_within(self.own_deadline())
+    }
+
+    pub(super) fn tunnel_within(&mut self, deadline: Deadline) -> Result<()> {
         let limit = limited(self.connection.timeouts().connect).map_or(Deadline::never(), Deadline::after);
-        let deadline = self.deadline().earlier(limit);
-        let mut stream = self.proxy_connect()?;
+        let deadline = deadline.earlier(limit);
+        let mut stream = self.connect_through(deadline)?;
         self.exchange.state = State::Idle;
         if let Some(layer) = &self.dialer.layer {
             let peer = Peer { host: &self.host, port: self.port, is_proxy: false };

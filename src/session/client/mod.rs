@@ -434,7 +434,7 @@ impl HttpClientSession {
         self.exchange.state = State::Idle;
         if self.needs_tunnel(request, reused) {
             reused = false;
-            self.proxy_tunnel()?;
+            self.tunnel_within(self.deadline())?;
         } else if !reused {
             self.connect()?;
         }
@@ -652,7 +652,7 @@ impl HttpClientSession {
         self.exchange.reused = false;
         self.connection.close();
         if self.tunnelled {
-            self.proxy_tunnel()?;
+            self.tunnel_within(self.deadline())?;
             self.exchange.state = State::Requested;
         } else {
             self.connect()?;
