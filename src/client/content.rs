@@ -18,6 +18,9 @@ use crate::{Error, ErrorKind, Result};
 /// Bytes, files and [`replayable`](Content::replayable) content can be sent again where a redirect
 /// or a challenge asks for that; what comes from a reader can't, once some of it was read.
 ///
+/// Content is not always sent to its end: an answer that is whole before it has left, or that
+/// refuses it, ends the sending: see [`send`](super::RequestBuilder::send).
+///
 /// ```
 /// use std::io::Cursor;
 /// use sessile::client::Content;

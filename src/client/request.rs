@@ -212,6 +212,10 @@ impl RequestBuilder {
     /// Sends the request and receives the head of the response, behind all redirects and
     /// challenges. Blocks for as long as the time-outs allow; whatever the status, a response is no
     /// error.
+    ///
+    /// A server may answer before all of the content has left. The rest of it is then sent while the
+    /// response is read; where the response is whole before that, or is a refusal (3xx, 4xx, 5xx),
+    /// the sending ends, without an error, and the connection is closed.
     pub fn send(self) -> Result<AgentResponse> {
         let agent = self.agent.settings().clone();
         Call::new(agent, self.order()?)?.run()
