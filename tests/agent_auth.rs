@@ -9,7 +9,7 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use origin::{Asked, OK, Origin, answer, head, say};
-use sessile::client::{Authentication, Content, UserAgent};
+use sessile::client::{Authentication, UserAgent};
 
 /// Wants Basic credentials of `Aladdin`.
 fn basic() -> Origin {
@@ -220,6 +220,7 @@ fn an_early_refusal_of_an_upload_is_delivered() {
 mod digest {
     use super::*;
     use sessile::auth::{DigestOutcome, DigestSecret, DigestVerifier};
+    use sessile::client::Content;
     use sessile::message::{Method, Request, Response};
     use sessile::session::{ProxyConfig, Timeouts};
     use std::time::{Duration, Instant};

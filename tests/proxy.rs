@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sessile::ErrorKind;
-use sessile::message::{Method, Request, Response};
+use sessile::message::{Request, Response};
 use sessile::session::{ClientSession, HttpClientSession, ProxyConfig, Session, Timeouts};
 
 /// A proxy that runs a script on each connection.
@@ -323,6 +323,7 @@ fn a_digest_challenge_is_answered_once_and_its_nonce_serves_the_next_request() {
 #[cfg(feature = "digest")]
 #[test]
 fn what_is_proved_is_for_the_target_that_is_sent() {
+    use sessile::message::Method;
     let proxy = proxy(vec![act(|stream| {
         head(stream);
         say(stream, CHALLENGE);
