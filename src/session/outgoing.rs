@@ -102,7 +102,8 @@ impl Outgoing {
         }
     }
 
-    /// Takes a new connection's wire; what was under way on the old one is forgotten.
+    /// Takes a new connection's wire; what was under way on the old one is forgotten,
+    /// but not the trailers that are set for the message to come.
     pub(crate) fn attach(&mut self, wire: Wire) -> Option<Wire> {
         self.encoder = Encoder::default();
         self.held.clear();
@@ -337,8 +338,7 @@ impl Outgoing {
             return if self.broken { Err(lost()) } else { Ok(()) };
         }
         if self.answered {
-            self.encoder = Encoder::default();
-            self.trailers.clear();
+            self.forget();
             return Ok(());
         }
         if self.tail.is_some() {
@@ -395,14 +395,19 @@ impl Outgoing {
         self.wire.as_ref().is_none_or(|wire| wire.stream().is_drained())
     }
 
+    /// Nothing is being sent any more, and nothing of it goes with what is sent next.
+    fn forget(&mut self) {
+        self.encoder = Encoder::default();
+        self.tail = None;
+        self.held.clear();
+        self.trailers.clear();
+    }
+
     /// Forgets the message being sent; the connection can't be used again.
     pub(crate) fn abandon(&mut self) {
         if self.is_sending() {
             self.end_silently();
-            self.encoder = Encoder::default();
-            self.tail = None;
-            self.held.clear();
-            self.trailers.clear();
+            self.forget();
             self.poison(CloseReason::ContentUnfinished);
         }
     }
@@ -418,10 +423,7 @@ impl Outgoing {
         match &mut self.wire {
             Some(wire) if self.encoder.is_open() && wire.sent() == sent => {
                 wire.out().truncate(start);
-                self.encoder = Encoder::default();
-                self.tail = None;
-                self.held.clear();
-                self.trailers.clear();
+                self.forget();
                 true
             }
             _ => false,
@@ -431,10 +433,7 @@ impl Outgoing {
     /// Drops what was not sent: the peer takes no more.
     pub(crate) fn discard(&mut self) {
         self.mark_answered();
-        self.encoder = Encoder::default();
-        self.tail = None;
-        self.held.clear();
-        self.trailers.clear();
+        self.forget();
         if let Some(wire) = &mut self.wire {
             wire.discard();
         }
@@ -576,10 +575,7 @@ impl Outgoing {
         self.poison(CloseReason::Failed);
         self.broken = true;
         self.end_silently();
-        self.encoder = Encoder::default();
-        self.tail = None;
-        self.held.clear();
-        self.trailers.clear();
+        self.forget();
         let lost = self.repeatable && error.kind() == ErrorKind::Io;
         let error = if lost { error.retryable() } else { error };
         error.with_phase(Phase::Send)

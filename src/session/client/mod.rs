@@ -444,7 +444,9 @@ impl HttpClientSession {
             self.introduce(request)?;
         }
         #[cfg(feature = "_tls")]
-        self.complete_handshake()?;
+        if !self.connection.served {
+            self.complete_handshake()?;
+        }
         self.exchange.reused = reused && served;
         self.connection.observe(Phase::Send);
         self.connection.out_mut().repeatable = self.exchange.reused && self.is_harmless(request.method());
