@@ -106,87 +106,114 @@ struct Site {
 }
 
 /// What there is to ask for.
-enum Endpoint<'a> {
-    File(&'a str),
-    Visitor(sessions::Action),
-    Hello,
-    Echo,
-    Inspect,
-    Bytes(u64),
-    Chunked(u64),
-    Sleep(u64),
-    Redirect(u64),
-    Status(u64),
-    Upload,
+struct Endpoint {
+    /// The path, or its beginning, as [`Answer`] has it.
+    path: &'static str,
+    /// The methods that it takes; none is all of them.
+    methods: &'static [Method],
+    answer: Answer,
+}
+
+/// Who answers, and what the path says behind that of the endpoint.
+enum Answer {
+    Plain(fn(&mut ServerRequest<'_>, &mut ServerResponse<'_>) -> Result<()>),
+    Number(fn(u64, &mut ServerRequest<'_>, &mut ServerResponse<'_>) -> Result<()>),
+    File,
+    Session(sessions::Answer),
+    Attribute(sessions::AttributeAnswer),
+}
+
+const ANY: &[Method] = &[];
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+const POST: &[Method] = &[Method::POST];
+
+const ENDPOINTS: &[Endpoint] = &[
+    endpoint("/hello", READ, Answer::Plain(hello)),
+    endpoint("/echo", ANY, Answer::Plain(echo)),
+    endpoint("/inspect", ANY, Answer::Plain(inspect)),
+    endpoint("/bytes", READ, Answer::Number(bytes)),
+    endpoint("/chunked", READ, Answer::Number(chunked)),
+    endpoint("/sleep", READ, Answer::Number(sleep)),
+    endpoint("/redirect", READ, Answer::Number(redirect)),
+    endpoint("/status", READ, Answer::Number(status)),
+    endpoint("/upload", POST, Answer::Plain(upload)),
+    endpoint("/file", READ, Answer::File),
     #[cfg(feature = "websocket")]
-    WebSocket,
-    /// What this build can't do.
-    #[cfg_attr(feature = "websocket", allow(dead_code, reason = "it lacks nothing"))]
-    Lacks(&'static str),
+    endpoint("/ws", READ, Answer::Plain(web_socket::echo)),
+    #[cfg(not(feature = "websocket"))]
+    endpoint("/ws", ANY, Answer::Plain(no_web_socket)),
+    endpoint("/", READ, Answer::Session(sessions::page)),
+    endpoint("/sign-out", POST, Answer::Session(sessions::sign_out)),
+    endpoint("/session", READ, Answer::Session(sessions::show)),
+    endpoint("/session", POST, Answer::Session(sessions::set_attributes)),
+    endpoint("/session", &[Method::DELETE], Answer::Session(sessions::end)),
+    endpoint("/session/rotate", POST, Answer::Session(sessions::rotate)),
+    endpoint("/session/attributes", &[Method::DELETE], Answer::Attribute(sessions::remove_attribute)),
+];
+
+const fn endpoint(path: &'static str, methods: &'static [Method], answer: Answer) -> Endpoint {
+    Endpoint { path, methods, answer }
 }
 
-impl<'a> Endpoint<'a> {
-    /// The endpoint that a path names. A part of it may be percent-encoded, and is the same then.
-    fn of(path: &'a str) -> Option<Endpoint<'a>> {
-        let path = path.strip_prefix('/')?;
-        // Most are one name, as it is.
-        Endpoint::named(path, None).or_else(|| {
-            let (name, argument) =
-                path.split_once('/').map_or((path, None), |(name, rest)| (name, Some(rest)));
-            Endpoint::named(&decoded(name)?, argument)
-        })
-    }
-
-    fn named(name: &str, argument: Option<&'a str>) -> Option<Endpoint<'a>> {
-        Some(match (name, argument) {
-            ("", None) => Endpoint::Visitor(sessions::Action::Page),
-            ("sign-out", None) => Endpoint::Visitor(sessions::Action::SignOut),
-            ("session", rest) => Endpoint::Visitor(session(rest)?),
-            ("hello", None) => Endpoint::Hello,
-            ("echo", None) => Endpoint::Echo,
-            ("inspect", None) => Endpoint::Inspect,
-            ("bytes", Some(n)) => Endpoint::Bytes(number(n)?),
-            ("chunked", Some(n)) => Endpoint::Chunked(number(n)?),
-            ("sleep", Some(n)) => Endpoint::Sleep(number(n)?),
-            ("redirect", Some(n)) => Endpoint::Redirect(number(n)?),
-            ("status", Some(n)) => Endpoint::Status(number(n)?),
-            ("file", Some(path)) => Endpoint::File(path),
-            ("upload", None) => Endpoint::Upload,
-            #[cfg(feature = "websocket")]
-            ("ws", None) => Endpoint::WebSocket,
-            #[cfg(not(feature = "websocket"))]
-            ("ws", None) => Endpoint::Lacks("the feature websocket"),
-            _ => return None,
-        })
-    }
-
-    /// The methods that it takes; `None` is all of them.
-    fn methods(&self) -> Option<&'static [Method]> {
-        match self {
-            Endpoint::Echo | Endpoint::Inspect | Endpoint::Lacks(_) => None,
-            Endpoint::Upload => Some(const { &[Method::POST] }),
-            Endpoint::Visitor(action) => Some(action.methods()),
-            _ => Some(const { &[Method::GET, Method::HEAD] }),
+impl Endpoint {
+    /// What a path says behind that of this endpoint, if it is one of its paths.
+    fn argument<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let rest = path.strip_prefix(self.path)?;
+        match self.answer {
+            Answer::Plain(_) | Answer::Session(_) => rest.is_empty().then_some(rest),
+            Answer::Number(_) => rest.strip_prefix('/').filter(|rest| number(rest).is_some()),
+            Answer::Attribute(_) => rest.strip_prefix('/').filter(|rest| decoded(rest).is_some()),
+            Answer::File => rest.strip_prefix('/'),
         }
+    }
+
+    fn takes(&self, method: &Method) -> bool {
+        self.methods.is_empty() || self.methods.contains(method)
     }
 }
 
-/// What a path below `/session` names.
-fn session(rest: Option<&str>) -> Option<sessions::Action> {
-    match rest {
-        None => Some(sessions::Action::Session),
-        Some("rotate") => Some(sessions::Action::Rotate),
-        Some(rest) => {
-            let name = decoded(rest.strip_prefix("attributes/")?)?;
-            Some(sessions::Action::Attribute(name.into_owned()))
-        }
+fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>, site: &Site) -> Result<()> {
+    let Some(path) = named(request.head().path()) else { return nothing_here(response) };
+    let here = || ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, endpoint.argument(&path)?)));
+    let Some((endpoint, argument)) = here().find(|(endpoint, _)| endpoint.takes(request.method())) else {
+        let methods: Vec<_> = here().flat_map(|(endpoint, _)| endpoint.methods).map(Method::as_str).collect();
+        return if methods.is_empty() {
+            nothing_here(response)
+        } else {
+            not_done(request, response, &methods)
+        };
+    };
+    match endpoint.answer {
+        Answer::Plain(answer) => answer(request, response),
+        Answer::Number(answer) => match number(argument) {
+            Some(n) => answer(n, request, response),
+            None => nothing_here(response),
+        },
+        Answer::File => match &site.files {
+            Some(files) => files.serve(argument, request, response),
+            None => nothing_here(response),
+        },
+        Answer::Session(answer) => site.sessions.serve(request, response, answer),
+        Answer::Attribute(answer) => match decoded(argument) {
+            Some(name) => site.sessions.serve(request, response, |request, response, visitor| {
+                answer(&name, request, response, visitor)
+            }),
+            None => nothing_here(response),
+        },
     }
+}
+
+/// The path, with its first name as it is meant: part of that may be percent-encoded, and is the same then.
+fn named(path: &str) -> Option<Cow<'_, str>> {
+    if !path.contains('%') {
+        return Some(Cow::Borrowed(path));
+    }
+    let (name, rest) = path.split_at(path.strip_prefix('/')?.find('/').map_or(path.len(), |end| end + 1));
+    let name = decoded(name)?;
+    (!name[1..].contains('/')).then(|| Cow::Owned(format!("{name}{rest}")))
 }
 
 fn decoded(part: &str) -> Option<Cow<'_, str>> {
-    if !part.contains('%') {
-        return Some(Cow::Borrowed(part));
-    }
     percent_decode_str(part).decode_utf8().ok()
 }
 
@@ -197,68 +224,28 @@ fn number(part: &str) -> Option<u64> {
     if plain { digits.parse().ok() } else { None }
 }
 
-fn answer(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>, site: &Site) -> Result<()> {
-    let Some(endpoint) = Endpoint::of(request.path()) else {
-        return text(response, StatusCode::NOT_FOUND, "there is nothing here\n");
-    };
-    if let Some(methods) = endpoint.methods() {
-        if !methods.contains(request.method()) {
-            let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
-            response.headers_mut().set("Allow", methods.join(", "))?;
-            if *request.method() == Method::OPTIONS {
-                response.set_status(StatusCode::NO_CONTENT);
-                return response.send_buffer(b"");
-            }
-            return text(response, StatusCode::METHOD_NOT_ALLOWED, "this is not done here\n");
-        }
+fn nothing_here(response: &mut ServerResponse<'_>) -> Result<()> {
+    text(response, StatusCode::NOT_FOUND, "there is nothing here\n")
+}
+
+/// Says which methods there are.
+fn not_done(request: &ServerRequest<'_>, response: &mut ServerResponse<'_>, methods: &[&str]) -> Result<()> {
+    response.headers_mut().set("Allow", methods.join(", "))?;
+    if *request.method() == Method::OPTIONS {
+        response.set_status(StatusCode::NO_CONTENT);
+        return response.send_buffer(b"");
     }
-    match endpoint {
-        Endpoint::Visitor(action) => site.sessions.serve(request, response, |request, response, visitor| {
-            sessions::answer(&action, request, response, visitor)
-        }),
-        Endpoint::Hello => {
-            response.set_content_type("text/plain");
-            response.send_buffer(b"Hello, world!")
-        }
-        Endpoint::Echo => echo(request, response),
-        Endpoint::Inspect => inspect(request, response),
-        Endpoint::Bytes(n) => {
-            response.set_content_length(n);
-            bytes(n, request, response)
-        }
-        Endpoint::Chunked(n) => {
-            response.set_chunked(true);
-            bytes(n, request, response)
-        }
-        Endpoint::Sleep(millis) => {
-            thread::sleep(Duration::from_millis(millis));
-            text(response, StatusCode::OK, "ok")
-        }
-        Endpoint::Redirect(0) => response.redirect("/hello"),
-        Endpoint::Redirect(n) => response.redirect(&format!("/redirect/{}", n - 1)),
-        Endpoint::Status(code) => match u16::try_from(code).ok().filter(|code| (200..600).contains(code)) {
-            Some(code) => {
-                response.set_status_and_reason(StatusCode::new(code)?);
-                response.send()?.finish()
-            }
-            None => text(response, StatusCode::BAD_REQUEST, "a final status is between 200 and 599\n"),
-        },
-        Endpoint::File(path) => match &site.files {
-            Some(files) => files.serve(path, request, response),
-            None => text(response, StatusCode::NOT_FOUND, "there is nothing here\n"),
-        },
-        Endpoint::Upload => upload(request, response),
-        #[cfg(feature = "websocket")]
-        Endpoint::WebSocket => web_socket::echo(request, response),
-        Endpoint::Lacks(what) => {
-            text(response, StatusCode::NOT_IMPLEMENTED, &format!("this build lacks {what}\n"))
-        }
-    }
+    text(response, StatusCode::METHOD_NOT_ALLOWED, "this is not done here\n")
 }
 
 fn text(response: &mut ServerResponse<'_>, status: StatusCode, text: &str) -> Result<()> {
     response.set_status_and_reason(status).set_content_type("text/plain");
     response.send_buffer(text.as_bytes())
+}
+
+fn hello(_: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    response.set_content_type("text/plain");
+    response.send_buffer(b"Hello, world!")
 }
 
 /// Sends the request's content back as it comes, and its trailers behind it.
@@ -330,7 +317,18 @@ fn upload(request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) ->
 }
 
 /// Sends `n` bytes, of which byte i is `i % 251`.
-fn bytes(n: u64, request: &ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+fn bytes(n: u64, request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    response.set_content_length(n);
+    send_bytes(n, request, response)
+}
+
+/// Sends them in chunks.
+fn chunked(n: u64, request: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    response.set_chunked(true);
+    send_bytes(n, request, response)
+}
+
+fn send_bytes(n: u64, request: &ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
     // Whole rounds of the pattern, of a size that the kernel takes at once.
     static BLOCK: LazyLock<Vec<u8>> = LazyLock::new(|| (0..251).cycle().take(251 * 1024).collect());
     response.set_content_type("application/octet-stream");
@@ -345,6 +343,33 @@ fn bytes(n: u64, request: &ServerRequest<'_>, response: &mut ServerResponse<'_>)
         left -= block.len() as u64;
     }
     Ok(())
+}
+
+fn sleep(millis: u64, _: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    thread::sleep(Duration::from_millis(millis));
+    text(response, StatusCode::OK, "ok")
+}
+
+fn redirect(n: u64, _: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    match n.checked_sub(1) {
+        Some(n) => response.redirect(&format!("/redirect/{n}")),
+        None => response.redirect("/hello"),
+    }
+}
+
+fn status(code: u64, _: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    match u16::try_from(code).ok().filter(|code| (200..600).contains(code)) {
+        Some(code) => {
+            response.set_status_and_reason(StatusCode::new(code)?);
+            response.send()?.finish()
+        }
+        None => text(response, StatusCode::BAD_REQUEST, "a final status is between 200 and 599\n"),
+    }
+}
+
+#[cfg(not(feature = "websocket"))]
+fn no_web_socket(_: &mut ServerRequest<'_>, response: &mut ServerResponse<'_>) -> Result<()> {
+    text(response, StatusCode::NOT_IMPLEMENTED, "this build lacks the feature websocket\n")
 }
 
 /// Copies content straight from the buffer it was received in.

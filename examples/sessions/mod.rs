@@ -3,33 +3,19 @@
 use std::fmt::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sessile::message::{Form, Method, StatusCode};
+use sessile::message::{Form, StatusCode};
 use sessile::server::{ServerRequest, ServerResponse};
 #[cfg(feature = "redis")]
 use sessile::web::RedisStore;
 use sessile::web::{FileStore, MemoryStore, Value, Visitor, WebSession, WebSessionManager, WhenFull};
 use sessile::{Error, ErrorKind, Result};
 
-/// What is asked of the visitor's session.
-pub(crate) enum Action {
-    Page,
-    SignOut,
-    Session,
-    Rotate,
-    Attribute(String),
-}
+/// Answers a visitor.
+pub(crate) type Answer = fn(&mut ServerRequest<'_>, &mut ServerResponse<'_>, &Visitor<'_>) -> Result<()>;
 
-impl Action {
-    /// The methods that it takes.
-    pub(crate) fn methods(&self) -> &'static [Method] {
-        match self {
-            Action::Page => const { &[Method::GET, Method::HEAD] },
-            Action::SignOut | Action::Rotate => const { &[Method::POST] },
-            Action::Session => const { &[Method::GET, Method::HEAD, Method::POST, Method::DELETE] },
-            Action::Attribute(_) => const { &[Method::DELETE] },
-        }
-    }
-}
+/// The same, about an attribute of this name.
+pub(crate) type AttributeAnswer =
+    fn(&str, &mut ServerRequest<'_>, &mut ServerResponse<'_>, &Visitor<'_>) -> Result<()>;
 
 /// The sessions of the site, in the store that a URL names.
 pub(crate) fn manager(store: &str, timeout: Option<Duration>) -> Result<WebSessionManager> {
@@ -51,43 +37,61 @@ pub(crate) fn manager(store: &str, timeout: Option<Duration>) -> Result<WebSessi
 /// his own for the next one.
 const MOST_SESSIONS: usize = 1_000_000;
 
-/// Does what is asked for.
-pub(crate) fn answer(
-    action: &Action,
+/// The session as JSON. There is one from then on.
+pub(crate) fn show(
     request: &mut ServerRequest<'_>,
     response: &mut ServerResponse<'_>,
     visitor: &Visitor<'_>,
 ) -> Result<()> {
-    match (action, request.method()) {
-        (Action::Page, _) => page(&visitor.session(request)?, response),
-        (Action::SignOut, _) => sign_out(request, response, visitor),
-        (Action::Rotate, _) => {
-            let session = visitor.session(request)?;
-            session.rotate_id()?;
-            show(&session, response)
-        }
-        (Action::Attribute(name), _) => {
-            if let Some(session) = visitor.find(request)? {
-                session.remove_attribute(name)?;
-            }
-            nothing(response)
-        }
-        (Action::Session, method) if *method == Method::DELETE => {
-            if let Some(session) = visitor.find(request)? {
-                session.invalidate()?;
-            }
-            nothing(response)
-        }
-        (Action::Session, method) if *method == Method::POST => {
-            let form = form(request)?;
-            let session = visitor.session(request)?;
-            for (name, value) in form.iter() {
-                session.set(name, value)?;
-            }
-            show(&session, response)
-        }
-        (Action::Session, _) => show(&visitor.session(request)?, response),
+    send(&visitor.session(request)?, response)
+}
+
+/// Sets what a form says.
+pub(crate) fn set_attributes(
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+    visitor: &Visitor<'_>,
+) -> Result<()> {
+    let form = form(request)?;
+    let session = visitor.session(request)?;
+    for (name, value) in form.iter() {
+        session.set(name, value)?;
     }
+    send(&session, response)
+}
+
+/// Another id, as after a login.
+pub(crate) fn rotate(
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+    visitor: &Visitor<'_>,
+) -> Result<()> {
+    let session = visitor.session(request)?;
+    session.rotate_id()?;
+    send(&session, response)
+}
+
+pub(crate) fn end(
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+    visitor: &Visitor<'_>,
+) -> Result<()> {
+    if let Some(session) = visitor.find(request)? {
+        session.invalidate()?;
+    }
+    nothing(response)
+}
+
+pub(crate) fn remove_attribute(
+    name: &str,
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+    visitor: &Visitor<'_>,
+) -> Result<()> {
+    if let Some(session) = visitor.find(request)? {
+        session.remove_attribute(name)?;
+    }
+    nothing(response)
 }
 
 fn form(request: &mut ServerRequest<'_>) -> Result<Form> {
@@ -102,8 +106,7 @@ fn nothing(response: &mut ServerResponse<'_>) -> Result<()> {
     response.send_buffer(b"")
 }
 
-/// The session as JSON.
-fn show(session: &WebSession, response: &mut ServerResponse<'_>) -> Result<()> {
+fn send(session: &WebSession, response: &mut ServerResponse<'_>) -> Result<()> {
     let mut attributes = String::new();
     for (name, value) in session.iter()? {
         let comma = if attributes.is_empty() { "" } else { "," };
@@ -134,7 +137,7 @@ fn millis(time: SystemTime) -> u128 {
 }
 
 /// Ends the visitor's session, if the page asked for it that it was shown.
-fn sign_out(
+pub(crate) fn sign_out(
     request: &mut ServerRequest<'_>,
     response: &mut ServerResponse<'_>,
     visitor: &Visitor<'_>,
@@ -149,7 +152,13 @@ fn sign_out(
     response.redirect_with("/", StatusCode::SEE_OTHER)
 }
 
-fn page(session: &WebSession, response: &mut ServerResponse<'_>) -> Result<()> {
+/// The page for people.
+pub(crate) fn page(
+    request: &mut ServerRequest<'_>,
+    response: &mut ServerResponse<'_>,
+    visitor: &Visitor<'_>,
+) -> Result<()> {
+    let session = visitor.session(request)?;
     let visits = session.update("visits", |visits: Option<i64>| Some(visits.unwrap_or(0) + 1))?.unwrap_or(1);
     let text = PAGE
         .replace("{visits}", &visits.to_string())
