@@ -37,7 +37,7 @@ use crate::{Error, Result};
 /// assert_eq!(request.headers().get("host"), Some("example.com"));
 /// # Ok::<(), sessile::Error>(())
 /// ```
-#[inline]
+#[inline(always)] // See `first_request`.
 pub fn read_request(
     scanner: &mut HeadScanner,
     buffer: &[u8],
@@ -207,7 +207,9 @@ enum Fault {
 
 /// Reads the request head that the input starts with, if it is whole, and says where it
 /// ends. Nothing is in the request otherwise.
-#[inline]
+// The room for the fields is to lie in the frame below which a server's thread also waits and answers: all three then
+// touch the same lines of its stack, which are cold again for every one of many threads.
+#[inline(always)]
 fn first_request(input: &[u8], limits: &Limits, into: &mut Request) -> Result<Option<usize>, Fault> {
     let mut fields = [const { MaybeUninit::uninit() }; COMMON_FIELDS];
     let end = match take_request(input, limits, into, &mut fields[..limits.fields.min(COMMON_FIELDS)]) {

@@ -119,6 +119,7 @@ impl Incoming {
     }
 
     /// Parses the head that is buffered into `request`, if all of it is there.
+    #[inline(always)] // For `read_request`.
     pub(crate) fn buffered_request(&mut self, request: &mut Request) -> Result<bool> {
         let Some(end) = read_request(&mut self.scanner, self.buffer.filled(), &self.limits, request)? else {
             return Ok(false);

@@ -498,6 +498,7 @@ impl HttpServerSession {
     }
 
     /// Receives a request's head; its content is in [`exchange_parts`](Self::exchange_parts).
+    #[inline(always)] // For `read_request`.
     pub(crate) fn receive_head(&mut self, request: &mut Request) -> Result<()> {
         if !self.facts.answered {
             return Err(Error::illegal_state("the request before was not answered"));
