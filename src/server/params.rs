@@ -102,7 +102,7 @@ impl HttpServerParams {
     }
 
     /// The stack of a connection's thread, in bytes; `None` is what the standard library takes
-    /// (2 MiB). A small one saves some page tables for each thread; a handler that overflows it
+    /// (2 MiB). A small one saves up to 4 KiB of page tables for each thread; a handler that overflows it
     /// aborts the whole process.
     #[must_use]
     pub fn with_stack_size(self, bytes: Option<usize>) -> Self {
