@@ -142,6 +142,7 @@ pub enum Phase {
 impl Error {
     /// An error of this kind. The message says what happened and what to do, without a
     /// final full stop, and never holds content, credentials or cookies.
+    #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Error {
         Error(Box::new(Inner {
             kind,
@@ -155,6 +156,7 @@ impl Error {
 
     /// Adds the cause.
     #[must_use]
+    #[cold]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Error {
         self.0.source = Some(source.into());
         self
@@ -162,6 +164,7 @@ impl Error {
 
     /// Says in which phase, unless that is known already.
     #[must_use]
+    #[cold]
     pub fn with_phase(mut self, phase: Phase) -> Error {
         self.0.phase.get_or_insert(phase);
         self
@@ -169,6 +172,7 @@ impl Error {
 
     /// Says with which status a server should answer.
     #[must_use]
+    #[cold]
     pub fn with_status(mut self, status: StatusCode) -> Error {
         self.0.status = Some(status);
         self
@@ -176,6 +180,7 @@ impl Error {
 
     /// Says nothing of a status.
     #[must_use]
+    #[cold]
     pub(crate) fn without_status(mut self) -> Error {
         self.0.status = None;
         self
@@ -189,6 +194,7 @@ impl Error {
     /// Marks an error after which the request may be made again: see
     /// [`is_retryable`](Error::is_retryable).
     #[must_use]
+    #[cold]
     pub(crate) fn retryable(mut self) -> Error {
         self.0.retryable = true;
         self
@@ -245,6 +251,7 @@ impl Error {
 
     /// A second error that says the same, for those who must keep one and return one. The
     /// source goes along as its text.
+    #[cold]
     pub(crate) fn duplicate(&self) -> Error {
         let inner = &self.0;
         Error(Box::new(Inner {
@@ -257,30 +264,37 @@ impl Error {
         }))
     }
 
+    #[cold]
     pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Malformed, message)
     }
 
+    #[cold]
     pub(crate) fn too_large(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::TooLarge, message)
     }
 
+    #[cold]
     pub(crate) fn incomplete(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Incomplete, message)
     }
 
+    #[cold]
     pub(crate) fn unsupported(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::Unsupported, message)
     }
 
+    #[cold]
     pub(crate) fn illegal_state(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::IllegalState, message)
     }
 
+    #[cold]
     pub(crate) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Error {
         Error::new(ErrorKind::InvalidArgument, message)
     }
 
+    #[cold]
     pub(crate) fn timeout(phase: Phase) -> Error {
         let what = match phase {
             Phase::Resolve => "name resolution took too long",
@@ -295,6 +309,7 @@ impl Error {
         Error::new(ErrorKind::Timeout, what).with_phase(phase)
     }
 
+    #[cold]
     pub(crate) fn aborted() -> Error {
         Error::new(ErrorKind::Aborted, "aborted from another thread")
     }
@@ -329,6 +344,7 @@ impl StdError for Error {
 impl From<io::Error> for Error {
     /// Gives back the [`Error`] that was put into the `io::Error`, or wraps what the
     /// operating system said.
+    #[cold]
     fn from(error: io::Error) -> Error {
         let error = match error.downcast::<Error>() {
             Ok(inside) => return inside,

@@ -322,6 +322,7 @@ impl HeaderMap {
         }
     }
 
+    #[inline(never)]
     fn scan(&self, name: &str) -> Option<usize> {
         self.spans.iter().position(|span| self.is_named(span, name))
     }

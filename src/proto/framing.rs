@@ -50,7 +50,13 @@ pub fn request_framing(request: &Request) -> Result<Framing> {
     if !headers.has("Transfer-Encoding") && !headers.has("Content-Length") {
         return Ok(Framing::None);
     }
-    match (transfer_coding(headers, request.version())?, content_length(headers, Repeated::Refused)?) {
+    announced_framing(headers, request.version())
+}
+
+/// How the content ends that a request announces.
+#[inline(never)]
+fn announced_framing(headers: &HeaderMap, version: Version) -> Result<Framing> {
+    match (transfer_coding(headers, version)?, content_length(headers, Repeated::Refused)?) {
         // 3. Both fields: "ought to be handled as an error".
         (Some(_), Some(_)) => Err(both()),
         // 4. Transfer-Encoding.

@@ -54,6 +54,7 @@ pub fn read_request(
     scan_request(scanner, buffer, limits, into)
 }
 
+#[cold]
 fn scan_request(
     scanner: &mut HeadScanner,
     buffer: &[u8],

@@ -238,6 +238,7 @@ impl Conversation<'_> {
     }
 
     /// The head of a request can't be served.
+    #[cold]
     fn refuse(&mut self, error: &Error) -> CloseReason {
         let reason = CloseReason::from(error);
         // Cut off by us, not by the client.
@@ -325,6 +326,7 @@ impl Conversation<'_> {
     }
 
     /// The handler failed.
+    #[cold]
     fn fail(&mut self, failure: Failure) {
         match &failure {
             Failure::NoHandler => {}
@@ -359,6 +361,7 @@ impl Conversation<'_> {
         }
     }
 
+    #[cold]
     fn send_status(&mut self, status: StatusCode) {
         if let Err(error) = self.session.send_status(status, "") {
             log::debug!("{status} could not be sent: {error}");
@@ -366,6 +369,7 @@ impl Conversation<'_> {
     }
 
     /// The response leaves within the limits that its handler has set; the next request has ours.
+    #[cold]
     fn finish_and_restore(&mut self) {
         if self.session.is_connected() {
             if let Err(error) =
@@ -407,12 +411,14 @@ impl<'a> Watch<'a> {
         Some(Watch { observer, access_log, info, since, timings: Timings::default(), sent_before: 0 })
     }
 
+    #[inline(never)]
     fn opened(&self) {
         if let Some(observer) = self.observer {
             observer.connection_opened(&self.info);
         }
     }
 
+    #[inline(never)]
     fn closed(&self, reason: CloseReason) {
         if let Some(observer) = self.observer {
             observer.connection_closed(&self.info, reason);
@@ -428,16 +434,19 @@ impl<'a> Watch<'a> {
     }
 
     /// The first bytes of a request are there.
+    #[inline(never)]
     fn begin(&mut self, session: &mut HttpServerSession) {
         self.info.requests += 1;
         self.sent_before = session.traffic().1;
         self.timings = Timings { idle: self.lap(), ..Timings::default() };
     }
 
+    #[inline(never)]
     fn received(&mut self) {
         self.timings.head = self.lap();
     }
 
+    #[inline(never)]
     fn done(&mut self, session: &mut HttpServerSession, request: Option<&Request>) {
         if request.is_none() && session.answered_with().is_none() {
             return;

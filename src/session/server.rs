@@ -15,7 +15,7 @@ use super::connection::Connection;
 use super::outgoing::{Outgoing, Tail, write_connection, write_framing};
 use super::timeouts::{Timeouts, limit, limited};
 use super::{ServerSession, Session};
-use crate::message::{Method, Request, Response, StatusCode, Version};
+use crate::message::{HeaderMap, Method, Request, Response, StatusCode, Version};
 #[cfg(feature = "_tls")]
 use crate::net::tls::{Certificate, TlsStream};
 use crate::net::{Deadline, Limit, Pace, Readiness, Stream};
@@ -226,17 +226,10 @@ impl HttpServerSession {
                 )));
             }
         }
-        let mut expects = false;
         // HTTP/1.0 knows no expectations (RFC 9110, 10.1.1).
-        if request.version() == Version::Http11 && request.headers().has("expect") {
-            for expectation in request.headers().tokens("expect") {
-                if !expectation.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Error::unsupported("the only expectation that can be met is 100-continue")
-                        .with_status(StatusCode::EXPECTATION_FAILED));
-                }
-                expects = true;
-            }
-        }
+        let expects = request.version() == Version::Http11
+            && request.headers().has("expect")
+            && expects_continue(request.headers())?;
         let pace = self.params.pace();
         let (out, input) = self.connection.halves();
         input.set_framing(framing);
@@ -311,18 +304,24 @@ impl HttpServerSession {
     pub fn handshake(&mut self) -> Result<()> {
         #[cfg(feature = "_tls")]
         if self.is_handshaking() {
-            let limit = limit(self.params.timeouts.receive);
-            let made = match self.connection.stream_mut().and_then(Stream::tls_mut) {
-                Some(tls) => tls.begin(&limit),
-                None => Ok(()),
-            };
-            if let Err(error) = made {
-                self.answer_plain_speaker();
-                self.connection.out_mut().poison(CloseReason::Failed);
-                return self.connection.noting(Err(error));
-            }
+            return self.make_handshake();
         }
         Ok(())
+    }
+
+    #[cfg(feature = "_tls")]
+    #[inline(never)]
+    fn make_handshake(&mut self) -> Result<()> {
+        let limit = limit(self.params.timeouts.receive);
+        let made = match self.connection.stream_mut().and_then(Stream::tls_mut) {
+            Some(tls) => tls.begin(&limit),
+            None => Ok(()),
+        };
+        if made.is_err() {
+            self.answer_plain_speaker();
+            self.connection.out_mut().poison(CloseReason::Failed);
+        }
+        self.connection.noting(made)
     }
 
     /// The certificate that the client has shown and that was found valid: there after the
@@ -588,6 +587,20 @@ impl HttpServerSession {
     }
 }
 
+/// Whether `100 Continue` is expected; nothing else can be.
+#[inline(never)]
+fn expects_continue(headers: &HeaderMap) -> Result<bool> {
+    let mut expects = false;
+    for expectation in headers.tokens("expect") {
+        if !expectation.eq_ignore_ascii_case(b"100-continue") {
+            return Err(Error::unsupported("the only expectation that can be met is 100-continue")
+                .with_status(StatusCode::EXPECTATION_FAILED));
+        }
+        expects = true;
+    }
+    Ok(expects)
+}
+
 /// What a client is told that speaks plain HTTP to a port on which TLS is spoken.
 #[cfg(feature = "_tls")]
 fn plain_answer() -> Result<Vec<u8>> {
@@ -820,6 +833,7 @@ fn is_reset(response: &Response) -> bool {
 }
 
 /// Puts the head of the final response into the buffer.
+#[inline(never)]
 fn begin_response(
     out: &mut Outgoing,
     unread: Option<u64>,
