@@ -5,6 +5,7 @@
 #[path = "support/server.rs"]
 mod support;
 
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
@@ -262,6 +263,136 @@ fn a_request_in_the_very_gap_is_answered_or_not_taken_at_all() {
         answered.load(Ordering::SeqCst),
         ended.load(Ordering::SeqCst)
     );
+}
+
+/// A handler waits at this gate until the test opens it.
+struct Gate {
+    reached: AtomicBool,
+    open: mpsc::Sender<()>,
+    opened: Mutex<mpsc::Receiver<()>>,
+}
+
+impl Gate {
+    fn new() -> Gate {
+        let (open, opened) = mpsc::channel();
+        Gate { reached: AtomicBool::new(false), open, opened: Mutex::new(opened) }
+    }
+
+    fn pass(&self) {
+        self.reached.store(true, Ordering::SeqCst);
+        let _ = self.opened.lock().unwrap().recv_timeout(Duration::from_secs(20));
+    }
+
+    fn wait_for_somebody(&self) {
+        until("somebody is at the gate", || self.reached.load(Ordering::SeqCst));
+    }
+}
+
+/// A server in which a client is in the midst of its response and has sent `next` behind its request, while another
+/// client waits for a thread. When the response ends, the connection is given up, with bytes there.
+struct Pressed {
+    gates: Arc<[Gate; 3]>,
+    client: Client,
+    newcomer: Client,
+    server: Running,
+}
+
+const STREAM: usize = 0;
+const HOLD: usize = 1;
+const LONG: usize = 2;
+
+fn pressed(threads: usize, next: &[u8], before: impl FnOnce(&Running, &[Gate; 3])) -> Pressed {
+    let gates = Arc::new([Gate::new(), Gate::new(), Gate::new()]);
+    let own = gates.clone();
+    let server = Running::with(params(threads, 8), move |request, response| {
+        match request.path() {
+            "/stream" => {
+                let mut body = response.send()?;
+                body.write_all(b"begun")?;
+                body.flush()?;
+                own[STREAM].pass();
+                return body.finish();
+            }
+            "/hold" => own[HOLD].pass(),
+            "/long" => own[LONG].pass(),
+            "/closed" => {
+                let closed = request.peer_closed().to_string();
+                return response.send_buffer(closed.as_bytes());
+            }
+            _ => {}
+        }
+        let mut content = Vec::new();
+        request.read_to_end(&mut content)?;
+        response.send_buffer(&content)
+    });
+    let mut client = server.connect();
+    client.get("/stream");
+    gates[STREAM].wait_for_somebody();
+    client.send(next);
+    before(&server, &gates);
+    let mut newcomer = server.connect();
+    newcomer.get("/");
+    until("the newcomer waits", || server.handle.queued_connections() == 1);
+    gates[STREAM].open.send(()).unwrap();
+    assert_eq!(client.answer().text(), "begun");
+    Pressed { gates, client, newcomer, server }
+}
+
+#[test]
+fn what_has_come_whole_is_answered_on_a_connection_that_is_given_up() {
+    let head = "POST /echo HTTP/1.1\r\nHost: t\r\n";
+    let long = "x".repeat(20_000);
+    for (next, content) in [
+        (format!("{head}\r\n"), ""),
+        (format!("{head}Content-Length: 20000\r\n\r\n{long}"), &*long),
+        (format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "abc"),
+    ] {
+        let mut pressed = pressed(1, next.as_bytes(), |_, _| {});
+        let answer = pressed.client.answer_to("POST");
+        assert_eq!((answer.status, answer.text(), answer.closes()), (200, content.into(), true));
+        assert_eq!(pressed.newcomer.answer().status, 200);
+    }
+}
+
+#[test]
+fn what_has_not_come_whole_keeps_nobody_waiting() {
+    for next in [
+        "G",
+        "GET / HTTP/1.1\r\nHost: t\r\n",
+        "POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nbody",
+        "POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+        // Nobody could read what the client says next.
+        "GET / HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    ] {
+        let started = Instant::now();
+        let mut pressed = pressed(1, next.as_bytes(), |_, _| {});
+        assert_eq!(pressed.newcomer.answer().status, 200, "{next}");
+        assert!(started.elapsed() < Duration::from_secs(5), "{next}: {:?}", started.elapsed());
+        assert_ne!(pressed.client.end(), End::Open, "{next}");
+    }
+}
+
+#[test]
+fn a_client_whose_connection_is_given_up_does_not_look_gone() {
+    let mut pressed = pressed(1, b"GET /closed HTTP/1.1\r\nHost: t\r\n\r\n", |_, _| {});
+    assert_eq!(pressed.client.answer().text(), "false");
+    assert_eq!(pressed.newcomer.answer().status, 200);
+}
+
+#[test]
+fn a_long_request_on_a_connection_that_was_given_up_leaves_the_newcomer_to_whoever_is_done_first() {
+    let mut held = None;
+    let mut pressed = pressed(2, b"GET /long HTTP/1.1\r\nHost: t\r\n\r\n", |server, gates| {
+        held.insert(server.connect()).get("/hold");
+        gates[HOLD].wait_for_somebody();
+    });
+    pressed.gates[LONG].wait_for_somebody();
+    assert_eq!(pressed.server.handle.queued_connections(), 1);
+    pressed.gates[HOLD].open.send(()).unwrap();
+    assert_eq!(held.unwrap().answer().status, 200);
+    assert_eq!(pressed.newcomer.answer().status, 200);
+    pressed.gates[LONG].open.send(()).unwrap();
+    assert!(pressed.client.answer().closes());
 }
 
 #[test]

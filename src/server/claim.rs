@@ -57,6 +57,7 @@ impl Claim {
     /// need one later sees the offer.
     #[inline]
     pub(crate) fn offer(&self, offer: Offer, need: &Need) -> bool {
+        debug_assert!(!self.is_taken(), "a connection that was given up is on offer again");
         self.0.store(offer.0, Ordering::Release);
         // Store, then load of another place: without the fence both this and `Need::set` with the look at the
         // offers behind it could miss each other.

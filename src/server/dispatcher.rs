@@ -76,7 +76,7 @@ struct State {
     /// Threads whose connection was ended for somebody in the lobby, and which have not come for it yet.
     promised: usize,
     /// The connections that are idle for longest, the very longest last. What is not idle any more is found out
-    /// when it is tried, and none of the others can be idle for longer.
+    /// when it is tried, and none of the others can be idle for longer by more than the patience with new ones.
     oldest: Vec<(Offer, Arc<Slot>)>,
     serving: usize,
     most_serving: usize,
@@ -307,13 +307,19 @@ impl Dispatcher {
     }
 
     /// A connection that was given up for another one has a request all the same, and the answer may take long: has
-    /// one give way in its place that has been idle since before `before`, if there is one.
+    /// one give way in its place that has been idle since before `before`. Where there is none, whoever is done first
+    /// gives way.
     pub(crate) fn hand_on_promise(&self, slot: &Slot, before: u64) {
         let mut state = self.lock();
-        if !state.stopping && slot.claim.is_taken() && state.evict_idle_since(before) {
-            state.promised -= 1;
-            slot.claim.reset();
+        if state.stopping || !slot.claim.is_taken() {
+            return;
         }
+        slot.claim.reset();
+        state.promised = state.promised.saturating_sub(1);
+        if state.needed() > 0 {
+            state.evict_idle_since(before);
+        }
+        self.announce(&state);
     }
 
     /// No descriptor is left for a new connection: ends an idle one.
@@ -716,9 +722,6 @@ mod tests {
         idle(&dispatcher, &slots[2], 3000);
         let _waiting = admit(&dispatcher, &mut slots);
         assert!(slots[0].claim.is_taken());
-        // The others may be about to go on.
-        dispatcher.hand_on_promise(&slots[0], 2000);
-        assert!(slots[0].claim.is_taken() && !slots[1].claim.is_taken());
         dispatcher.hand_on_promise(&slots[0], 2500);
         assert!(!slots[0].claim.is_taken() && slots[1].claim.is_taken() && !slots[2].claim.is_taken());
         assert!(!dispatcher.need.is_there(), "a thread is on its way");
@@ -728,6 +731,28 @@ mod tests {
         assert!(!slots[0].disconnect());
         let _again = admit(&dispatcher, &mut slots);
         assert!(slots[2].claim.is_taken());
+    }
+
+    #[test]
+    fn where_nobody_has_been_idle_for_long_whoever_is_done_first_gives_way() {
+        let (dispatcher, mut slots) = (dispatcher(2, 10), Vec::new());
+        let _first: Vec<_> = (0..2).map(|_| admit(&dispatcher, &mut slots)).collect();
+        idle(&dispatcher, &slots[0], 1000);
+        let offer = idle(&dispatcher, &slots[1], 2000);
+        let _waiting = admit(&dispatcher, &mut slots);
+        // The other one may be about to go on.
+        dispatcher.hand_on_promise(&slots[0], 2000);
+        assert!(!slots[0].claim.is_taken() && !slots[1].claim.is_taken());
+        assert!(dispatcher.need.is_there());
+        assert!(slots[1].claim.reclaim(offer));
+        let later = Offer::new(3000, true);
+        assert!(slots[1].claim.offer(later, &dispatcher.need) && dispatcher.relieve(&slots[1], later));
+        assert!(slots[1].disconnect());
+        assert!(dispatcher.next(&slots[1], true).is_some(), "the one that waited");
+        // The first one ends like any other, and takes no promise back.
+        assert!(!slots[0].disconnect());
+        dispatcher.next(&slots[0], false);
+        assert!(!dispatcher.need.is_there());
     }
 
     #[test]

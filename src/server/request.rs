@@ -44,6 +44,8 @@ pub struct ServerRequest<'a> {
     pub(crate) about: &'a About<'a>,
     /// The handler has changed limits, which are to be restored for the next request.
     pub(crate) changed: bool,
+    /// The connection was given up for another one, and its reading side ended by us.
+    pub(crate) given_up: bool,
 }
 
 /// What does not change from request to request.
@@ -137,9 +139,10 @@ impl<'a> ServerRequest<'a> {
 
     /// Whether the client has closed its side of the connection, so that work for it may be in vain.
     /// Looks without waiting. A client that only half-closes, and still reads, looks the same; one
-    /// whose bytes were not read yet does not look closed.
+    /// whose bytes were not read yet does not look closed, nor does one whose connection the server ends behind
+    /// this response to make room for another.
     pub fn peer_closed(&mut self) -> bool {
-        self.body.peer_closed()
+        !self.given_up && self.body.peer_closed()
     }
 
     /// How long calls of this exchange may take.

@@ -40,6 +40,9 @@ const KEEPS_BUFFERS: Duration = Duration::from_millis(500);
 /// request of one that has just been answered is nearly always on its way.
 const GOES_ON: Duration = Duration::from_millis(5);
 
+/// How much content is taken in of a request that came as its connection was given up, to see whether it is whole.
+const MOST_TAKEN_IN: usize = 64 * 1024;
+
 thread_local! {
     static OWN: RefCell<Weak<Slot>> = const { RefCell::new(Weak::new()) };
 }
@@ -138,7 +141,7 @@ impl Conversation<'_> {
                 return reason;
             }
             if self.evicted {
-                if !self.session.is_request_whole() {
+                if needs_the_client(&memory.request) || !self.session.is_request_whole(MOST_TAKEN_IN) {
                     return CloseReason::Evicted;
                 }
                 let before = self.core.dispatcher.now().saturating_sub(GOES_ON.as_micros() as u64);
@@ -204,7 +207,12 @@ impl Conversation<'_> {
         if self.evicted && matches!(outcome, Ok(false)) && offer.is_some_and(|offer| self.goes_on(offer)) {
             outcome = self.session.wait_for_input(&Limit::stall(GOES_ON));
         }
+        if self.evicted {
+            self.slot.end_input();
+        }
         match outcome {
+            // Nothing can have come whole where the handshake is still to be made.
+            Ok(true) if self.evicted && self.session.is_handshaking() => Err(CloseReason::Evicted),
             Ok(true) => Ok(()),
             Ok(false) if self.evicted => Err(CloseReason::Evicted),
             Ok(false) => Err(CloseReason::ClosedByPeer),
@@ -263,7 +271,14 @@ impl Conversation<'_> {
         }
         let core = self.core;
         let (body, sender, data) = self.session.exchange_parts();
-        let mut request = ServerRequest { head: request, body, data, about: &self.about, changed: false };
+        let mut request = ServerRequest {
+            head: request,
+            body,
+            data,
+            about: &self.about,
+            changed: false,
+            given_up: self.evicted,
+        };
         let mut response = ServerResponse {
             request: request.head,
             head: response,
@@ -381,6 +396,11 @@ impl Conversation<'_> {
             self.session.restore_limits();
         }
     }
+}
+
+/// Whether what follows the head is not content but a talk, for which a connection that was given up is of no use.
+fn needs_the_client(request: &Request) -> bool {
+    *request.method() == Method::CONNECT || request.headers().has("upgrade")
 }
 
 /// Takes the times and counts of a connection, for those who want to know.

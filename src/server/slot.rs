@@ -97,6 +97,13 @@ impl Slot {
         true
     }
 
+    /// The owner has given its connection up: nothing more is to come on it than has come already.
+    pub(crate) fn end_input(&self) {
+        if let Some(socket) = lock(&self.line).as_ref().and_then(|line| line.socket.as_ref()) {
+            let _ = socket.shutdown(Shutdown::Read);
+        }
+    }
+
     /// Ends the connection, whatever its thread does with it. Says whether there was one.
     pub(crate) fn abort(&self) -> bool {
         let place = lock(&self.line);

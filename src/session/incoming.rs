@@ -380,6 +380,39 @@ impl Incoming {
         }
     }
 
+    /// Whether all content of the message has arrived, of which no more than `most` bytes are taken in.
+    /// Does not wait.
+    pub(crate) fn has_arrived(&mut self, stream: &mut Stream, most: usize) -> bool {
+        loop {
+            if self.is_all_buffered() {
+                return true;
+            }
+            if !matches!(self.read_ahead(stream, most), Ok(true)) {
+                return false;
+            }
+        }
+    }
+
+    /// Whether the buffer holds the content to its end, or to where it is wrong.
+    fn is_all_buffered(&self) -> bool {
+        let mut input = self.buffer.filled();
+        if let Some(left) = self.remaining() {
+            return left <= input.len() as u64;
+        }
+        let (mut decoder, mut trailers) = (self.decoder.clone(), HeaderMap::new());
+        while !decoder.is_done() {
+            match decoder.step(input, &self.limits, &mut trailers) {
+                Ok(step) if step.skip + step.data > 0 => {
+                    decoder.consume(step.data);
+                    input = &input[step.skip + step.data..];
+                }
+                Ok(_) => return false,
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
     /// Reads and drops what of the content has arrived, without waiting, up to `budget` bytes. Says
     /// whether the content has come to its end by that.
     pub(crate) fn drop_arrived(&mut self, stream: &mut Stream, mut budget: usize) -> Result<bool> {

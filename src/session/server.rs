@@ -442,10 +442,11 @@ impl HttpServerSession {
         self.connection.input.has_input()
     }
 
-    /// Whether the request's content is there to its end, so that nothing has to be waited for.
-    pub(crate) fn is_request_whole(&self) -> bool {
-        let input = &self.connection.input;
-        input.is_done() || input.remaining().is_some_and(|left| left <= input.buffer.filled().len() as u64)
+    /// Whether the request's content has arrived to its end, where it has no more than `most` bytes: nothing
+    /// has to be waited for then. Does not wait.
+    pub(crate) fn is_request_whole(&mut self, most: usize) -> bool {
+        let (out, input) = self.connection.halves();
+        out.wire_mut().is_ok_and(|wire| input.has_arrived(wire.stream_mut(), most))
     }
 
     /// Lets out what was answered.
@@ -469,7 +470,6 @@ impl HttpServerSession {
     }
 
     /// Whether a TLS handshake is to be made before there can be a request.
-    #[cfg(feature = "_tls")]
     pub(crate) fn is_handshaking(&self) -> bool {
         lock(&self.connection.out).wire().is_some_and(|wire| wire.stream().is_handshaking())
     }
