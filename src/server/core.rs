@@ -150,10 +150,10 @@ impl Core {
             return;
         }
         let job = Job { stream, client, since: self.dispatcher.now(), number: 0 };
-        if let Some(refused) = self.dispatcher.admit(job, |slot| self.start_thread(slot)) {
+        for refused in self.dispatcher.admit(job, |slot| self.start_thread(slot)) {
             self.refuse(refused.stream);
             if let Some(observer) = self.observer.get() {
-                observer.connection_refused(client);
+                observer.connection_refused(refused.client);
             }
         }
     }

@@ -161,9 +161,9 @@ impl Dispatcher {
         self.epoch.checked_add(Duration::from_micros(micros)).unwrap_or(self.epoch)
     }
 
-    /// Finds a thread for a connection, or a place to wait in. Gives it back if there is neither. `start` starts
-    /// a thread that runs [`take_job`](Slot::take_job) and then [`next`](Self::next).
-    pub(crate) fn admit(&self, job: Job, start: impl FnOnce(&Arc<Slot>) -> io::Result<()>) -> Option<Job> {
+    /// Finds a thread for a connection, or a place to wait in. Gives back those for which there is neither. `start`
+    /// starts a thread that runs [`take_job`](Slot::take_job) and then [`next`](Self::next).
+    pub(crate) fn admit(&self, job: Job, start: impl FnOnce(&Arc<Slot>) -> io::Result<()>) -> Vec<Job> {
         let mut job = job;
         let mut state = self.lock();
         state.total += 1;
@@ -172,7 +172,7 @@ impl Dispatcher {
             state.begin();
             drop(state);
             slot.give(job);
-            return None;
+            return Vec::new();
         }
         if state.slots.len() < self.bounds.max_threads && state.may_start() {
             let slot = Arc::new(Slot::new());
@@ -180,19 +180,28 @@ impl Dispatcher {
             state.begin();
             drop(state);
             slot.give(job);
-            let Err(error) = start(&slot) else { return None };
+            let Err(error) = start(&slot) else { return Vec::new() };
             state = self.lock();
             state.serving -= 1;
             state.forget(&slot);
             state.no_thread_before = Instant::now().checked_add(WITHOUT_THREADS);
             log::warn!("no thread could be started, {} are running: {error}", state.slots.len());
-            job = slot.take_job()?;
+            let Some(own) = slot.take_job() else { return Vec::new() };
+            job = own;
             // Nobody would tell one that became free meanwhile.
             if let Some(slot) = state.free.pop() {
                 state.begin();
                 drop(state);
                 slot.give(job);
-                return None;
+                return Vec::new();
+            }
+            // Others may have come to wait for the thread that there is not.
+            if state.slots.is_empty() {
+                let mut refused: Vec<Job> = state.lobby.take_all().collect();
+                refused.push(job);
+                state.refused += refused.len() as u64;
+                self.announce(&state);
+                return refused;
             }
         }
         let mut gone = None;
@@ -200,7 +209,7 @@ impl Dispatcher {
         drop(state);
         // Closed behind the lock.
         drop(gone);
-        refused
+        refused.into_iter().collect()
     }
 
     /// All threads are taken: the connection waits, for one that an idle connection gives up if there is any.
@@ -596,7 +605,7 @@ mod tests {
     }
 
     /// Lets a connection in, for whose thread a slot is all there is.
-    fn admit(dispatcher: &Dispatcher, slots: &mut Vec<Arc<Slot>>) -> (Option<Job>, Pipe) {
+    fn admit(dispatcher: &Dispatcher, slots: &mut Vec<Arc<Slot>>) -> (Vec<Job>, Pipe) {
         let (job, far) = job(dispatcher);
         let start = |slot: &Arc<Slot>| {
             slots.push(slot.clone());
@@ -616,8 +625,8 @@ mod tests {
     fn threads_first_then_places_then_refusal() {
         let (dispatcher, mut slots) = (dispatcher(2, 3), Vec::new());
         let admitted: Vec<_> = (0..6).map(|_| admit(&dispatcher, &mut slots)).collect();
-        assert!(admitted[..5].iter().all(|(refused, _)| refused.is_none()));
-        assert!(admitted[5].0.is_some());
+        assert!(admitted[..5].iter().all(|(refused, _)| refused.is_empty()));
+        assert_eq!(admitted[5].0.len(), 1);
         let expected = Numbers { threads: 2, serving: 2, most_serving: 2, queued: 3, total: 6, refused: 1 };
         assert_eq!(dispatcher.numbers(), expected);
         assert!(dispatcher.need.is_there());
@@ -630,14 +639,14 @@ mod tests {
     #[test]
     fn where_no_thread_can_be_started_the_others_have_to_do() {
         let (dispatcher, mut slots) = (dispatcher(10, 10), Vec::new());
-        assert!(admit(&dispatcher, &mut slots).0.is_none());
+        assert!(admit(&dispatcher, &mut slots).0.is_empty());
         let fails = |_: &Arc<Slot>| Err(io::Error::from(io::ErrorKind::WouldBlock));
         let (second, _far) = job(&dispatcher);
-        assert!(dispatcher.admit(second, fails).is_none(), "it waits");
+        assert!(dispatcher.admit(second, fails).is_empty(), "it waits");
         assert_eq!((dispatcher.numbers().threads, dispatcher.numbers().queued), (1, 1));
         let (third, _far) = job(&dispatcher);
         let not_again = |_: &Arc<Slot>| panic!("not so soon after a failure");
-        assert!(dispatcher.admit(third, not_again).is_none());
+        assert!(dispatcher.admit(third, not_again).is_empty());
         assert!(dispatcher.next(&slots[0], false).is_some() && dispatcher.next(&slots[0], false).is_some());
     }
 
@@ -645,11 +654,25 @@ mod tests {
     fn without_any_thread_connections_are_refused() {
         let dispatcher = dispatcher(10, 10);
         let (job, _far) = job(&dispatcher);
-        assert!(dispatcher.admit(job, |_| Err(io::Error::from(io::ErrorKind::OutOfMemory))).is_some());
+        assert_eq!(dispatcher.admit(job, |_| Err(io::Error::from(io::ErrorKind::OutOfMemory))).len(), 1);
         assert_eq!(
             dispatcher.numbers(),
             Numbers { total: 1, refused: 1, most_serving: 1, ..Numbers::default() }
         );
+    }
+
+    #[test]
+    fn who_waits_for_a_thread_that_can_not_be_started_is_refused_with_the_one_it_was_for() {
+        let dispatcher = dispatcher(1, 10);
+        let ((first, _), (second, _)) = (job(&dispatcher), job(&dispatcher));
+        let refused = dispatcher.admit(first, |_| {
+            assert!(dispatcher.admit(second, |_| panic!("there is no more than one")).is_empty());
+            Err(io::Error::from(io::ErrorKind::OutOfMemory))
+        });
+        assert_eq!(refused.len(), 2);
+        let numbers = dispatcher.numbers();
+        assert_eq!((numbers.threads, numbers.queued, numbers.refused), (0, 0, 2));
+        assert!(!dispatcher.need.is_there());
     }
 
     #[test]
@@ -670,7 +693,7 @@ mod tests {
             }
             Err(io::Error::from(io::ErrorKind::OutOfMemory))
         });
-        assert!(refused.is_none() && thread.unwrap().join().unwrap());
+        assert!(refused.is_empty() && thread.unwrap().join().unwrap());
     }
 
     #[test]
@@ -692,7 +715,7 @@ mod tests {
             assert!(!dispatcher.need.is_there(), "a thread is on its way");
         }
         assert!(
-            late.iter().all(|(refused, _)| refused.is_none()),
+            late.iter().all(|(refused, _)| refused.is_empty()),
             "places are lent to those who get a thread"
         );
         assert!(slots.iter().all(|slot| slot.disconnect() && dispatcher.next(slot, true).is_some()));
