@@ -322,7 +322,7 @@ impl HeaderMap {
         }
     }
 
-    #[inline(never)]
+    #[inline(never)] // Most look-ups end before it.
     fn scan(&self, name: &str) -> Option<usize> {
         self.spans.iter().position(|span| self.is_named(span, name))
     }

@@ -54,7 +54,7 @@ pub fn request_framing(request: &Request) -> Result<Framing> {
 }
 
 /// How the content ends that a request announces.
-#[inline(never)]
+#[inline(never)] // Most announce none.
 fn announced_framing(headers: &HeaderMap, version: Version) -> Result<Framing> {
     match (transfer_coding(headers, version)?, content_length(headers, Repeated::Refused)?) {
         // 3. Both fields: "ought to be handled as an error".

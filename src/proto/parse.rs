@@ -54,7 +54,7 @@ pub fn read_request(
     scan_request(scanner, buffer, limits, into)
 }
 
-#[cold]
+#[cold] // Most heads come whole.
 fn scan_request(
     scanner: &mut HeadScanner,
     buffer: &[u8],

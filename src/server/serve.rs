@@ -207,9 +207,6 @@ impl Conversation<'_> {
         if self.evicted && matches!(outcome, Ok(false)) && offer.is_some_and(|offer| self.goes_on(offer)) {
             outcome = self.session.wait_for_input(&Limit::stall(GOES_ON));
         }
-        if self.evicted {
-            self.slot.end_input();
-        }
         match outcome {
             // Nothing can have come whole where the handshake is still to be made.
             Ok(true) if self.evicted && self.session.is_handshaking() => Err(CloseReason::Evicted),
@@ -229,9 +226,12 @@ impl Conversation<'_> {
         let offer = Offer::new(since, self.spoke);
         if self.slot.claim.offer(offer, &self.core.dispatcher.need)
             && self.core.dispatcher.relieve(self.slot, offer)
-            && !self.goes_on(offer)
         {
-            return Err(CloseReason::Evicted);
+            if !self.goes_on(offer) {
+                return Err(CloseReason::Evicted);
+            }
+            // As for one that others gave up: nobody waits for what is still to come.
+            self.slot.end_input();
         }
         Ok(offer)
     }
@@ -414,6 +414,7 @@ struct Watch<'a> {
     sent_before: u64,
 }
 
+// Few servers are watched: the loop is to be small without this.
 impl<'a> Watch<'a> {
     fn new(core: &'a Core, job: &Job) -> Option<Watch<'a>> {
         let (observer, access_log) = (core.observer.get().map(|observer| &**observer), core.access_log.get());

@@ -380,8 +380,8 @@ impl Incoming {
         }
     }
 
-    /// Whether all content of the message has arrived, of which no more than `most` bytes are taken in.
-    /// Does not wait.
+    /// Whether all content of the message has arrived. No more is taken in once `most` bytes are buffered.
+    /// Does not wait, but for the rest of a TLS record.
     pub(crate) fn has_arrived(&mut self, stream: &mut Stream, most: usize) -> bool {
         loop {
             if self.is_all_buffered() {

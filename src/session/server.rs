@@ -310,7 +310,7 @@ impl HttpServerSession {
     }
 
     #[cfg(feature = "_tls")]
-    #[inline(never)]
+    #[inline(never)] // Once for a connection.
     fn make_handshake(&mut self) -> Result<()> {
         let limit = limit(self.params.timeouts.receive);
         let made = match self.connection.stream_mut().and_then(Stream::tls_mut) {
@@ -442,8 +442,7 @@ impl HttpServerSession {
         self.connection.input.has_input()
     }
 
-    /// Whether the request's content has arrived to its end, where it has no more than `most` bytes: nothing
-    /// has to be waited for then. Does not wait.
+    /// Whether the request's content has arrived to its end: see [`has_arrived`](super::incoming::Incoming::has_arrived).
     pub(crate) fn is_request_whole(&mut self, most: usize) -> bool {
         let (out, input) = self.connection.halves();
         out.wire_mut().is_ok_and(|wire| input.has_arrived(wire.stream_mut(), most))
@@ -588,7 +587,7 @@ impl HttpServerSession {
 }
 
 /// Whether `100 Continue` is expected; nothing else can be.
-#[inline(never)]
+#[inline(never)] // Few requests expect anything.
 fn expects_continue(headers: &HeaderMap) -> Result<bool> {
     let mut expects = false;
     for expectation in headers.tokens("expect") {
@@ -833,7 +832,7 @@ fn is_reset(response: &Response) -> bool {
 }
 
 /// Puts the head of the final response into the buffer.
-#[inline(never)]
+#[inline(never)] // Most whole responses are usual.
 fn begin_response(
     out: &mut Outgoing,
     unread: Option<u64>,
